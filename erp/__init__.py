@@ -1,0 +1,1 @@
+"""The executable: settings, composition, command line and embedded servers. The only package that imports all."""
