@@ -1,1 +1,1 @@
-"""The executable: settings, composition, command line and embedded servers. The only package that imports all."""
+"""The executable: settings, composition, command line, embedded servers; the one package that imports all."""

@@ -1,0 +1,1 @@
+"""Servers that run on this machine, out of PyPI packages, for people who have no others."""
