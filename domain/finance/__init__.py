@@ -1,0 +1,1 @@
+"""The general ledger: chart of accounts, fiscal calendar, approval policy, journal entries."""
