@@ -1,0 +1,37 @@
+"""Why the bus could not carry out a command that breaks no rule of the business.
+
+CommandError
+├── NotPermitted           the caller lacks the permission
+├── VersionMismatch        `If-Match` names a version that the stream has left
+├── ConcurrencyConflict    others kept changing the streams, in every attempt
+└── IdempotencyKeyReused   the key belongs to another request
+"""
+
+from typing import Any, ClassVar
+
+
+class CommandError(Exception):
+    """Nothing has changed; `code` is stable, `detail` is for a person, `data` for a program."""
+
+    code: ClassVar[str]
+
+    def __init__(self, detail: str, **data: Any) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.data = data
+
+
+class NotPermitted(CommandError):
+    code = "permission_denied"
+
+
+class VersionMismatch(CommandError):
+    code = "version_mismatch"
+
+
+class ConcurrencyConflict(CommandError):
+    code = "concurrency_conflict"
+
+
+class IdempotencyKeyReused(CommandError):
+    code = "idempotency_key_reused"

@@ -1,0 +1,1 @@
+"""Business processes that outlive one command. They come with stock, orders and payments."""
