@@ -1,0 +1,286 @@
+"""The asynchronous event store: what the command bus and the queries of the API stand on.
+
+It loads aggregates (cache, then snapshot, then log), queues work on hot streams, and appends through the group committer.
+See `commands.ports.Store` for what callers may rely on.
+"""
+
+import asyncio
+import logging
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from datetime import datetime
+from typing import Any, Final, NamedTuple, Self, TypeVar
+from uuid import UUID
+
+import orjson
+import psycopg
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
+from uuid_utils.compat import uuid7
+
+from domain.shared.aggregate import Aggregate, NumberedEvent
+from domain.shared.errors import Unavailable
+from eventstore.cache import AggregateCache, Cached
+from eventstore.codec import ENCODING, Codec, snapshot_type
+from eventstore.committer import GroupCommitter, is_outage
+from eventstore.queues import StreamQueues
+from eventstore.request import AppendReceipt, AppendRequest, Check, NewEvent
+
+log = logging.getLogger(__name__)
+
+A = TypeVar("A", bound=Aggregate)
+
+_PAGE_EVENTS: Final = 1000
+# Short, because the pool's pauses between attempts double: the next request then starts a fresh attempt.
+_RECONNECT_S: Final = 2.0
+_CONNECTION: Final[dict[str, Any]] = {
+    "autocommit": True,
+    "connect_timeout": 3,
+    "application_name": "erp",
+    "options": "-c timezone=UTC -c statement_timeout=30s",
+}
+
+
+class KnownAtInFuture(Exception):
+    """Nothing can be said yet about what will be known at that instant."""
+
+
+class RegisterEntry(NamedTuple):
+    """A stream and the number it took in a series."""
+
+    number: int
+    stream_id: UUID
+
+
+class StoreOptions(NamedTuple):
+    """How the store uses memory, connections and time. Units last in the names."""
+
+    cache_bytes_max: int = 64 * 1024 * 1024
+    snapshot_every_events: int = 100
+    batch_requests_max: int = 500
+    pool_size_max: int = 4
+    patience_s: float = 3.0
+    call_timeout_s: float = 10.0
+
+
+class EventStore:
+    """The log of all tenants, as the application may use it."""
+
+    def __init__(self, url: str, codec: Codec, options: StoreOptions = StoreOptions()) -> None:  # noqa: B008 - immutable
+        self._url = url
+        self._codec = codec
+        self._options = options
+        self._cache = AggregateCache(options.cache_bytes_max)
+        self._queues = StreamQueues()
+        self._committer = GroupCommitter(
+            self._connect,
+            batch_requests_max=options.batch_requests_max,
+            patience_s=options.patience_s,
+            call_timeout_s=options.call_timeout_s,
+        )
+        self._pool = AsyncConnectionPool(
+            url, min_size=1, max_size=options.pool_size_max, kwargs=_CONNECTION, open=False, timeout=options.patience_s,
+            reconnect_timeout=_RECONNECT_S,
+        )
+        self._snapshots_in_progress: set[asyncio.Task[None]] = set()
+
+    async def __aenter__(self) -> Self:
+        await self._pool.open()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Finish what was taken on, then close the connections."""
+        await self._committer.close()
+        await asyncio.gather(*self._snapshots_in_progress, return_exceptions=True)
+        await self._pool.close()
+
+    async def ping(self) -> None:
+        """Return if the database answers; raise `Unavailable` if not."""
+        await self._rows("SELECT 1", [])
+
+    # Loading
+
+    async def load(self, aggregate_class: type[A], stream_id: UUID, tenant: UUID) -> A:
+        """The aggregate from the cache or the log, blank when it has no events. Shared: it must not be changed."""
+        cached = self._cached(aggregate_class, stream_id, tenant)
+        if cached is not None:
+            return cached.aggregate  # type: ignore[return-value]
+        return await self._catch_up(aggregate_class, stream_id, tenant, await self._from_snapshot(aggregate_class, stream_id, tenant))
+
+    async def load_current(self, aggregate_class: type[A], stream_id: UUID, tenant: UUID) -> A:
+        """The aggregate as the log has it now. Shared: it must not be changed."""
+        start = self._cached(aggregate_class, stream_id, tenant)
+        if start is None:
+            start = await self._from_snapshot(aggregate_class, stream_id, tenant)
+        return await self._catch_up(aggregate_class, stream_id, tenant, start)
+
+    def _cached(self, aggregate_class: type[A], stream_id: UUID, tenant: UUID) -> Cached | None:
+        cached = self._cache.get(tenant, stream_id)
+        return cached if cached is not None and isinstance(cached.aggregate, aggregate_class) else None
+
+    async def _from_snapshot(self, aggregate_class: type[A], stream_id: UUID, tenant: UUID) -> Cached:
+        rows = await self._rows(
+            "SELECT version, state FROM erp.read_snapshot(%s, %s, %s)", [tenant, stream_id, snapshot_type(aggregate_class)]
+        )
+        for version, state in rows:
+            return Cached(self._codec.decode_state(aggregate_class, stream_id, version, state), len(state))
+        return Cached(aggregate_class.blank(stream_id), 0)
+
+    async def _catch_up(self, aggregate_class: type[A], stream_id: UUID, tenant: UUID, start: Cached) -> A:
+        """Apply what the log has after `start`, which is left as it is."""
+        aggregate: A = start.aggregate.editable_copy()  # type: ignore[assignment]
+        json_bytes = start.json_bytes
+        replayed_from = aggregate.version
+        while True:
+            rows = await self._rows(
+                "SELECT version, type, schema_version, series, number, data FROM erp.read_stream(%s, %s, %s, %s, %s)",
+                [tenant, stream_id, aggregate_class.TOPIC, aggregate.version, _PAGE_EVENTS],
+            )
+            for version, event_type, schema_version, series, number, data in rows:
+                self._codec.decode(stream_id, version, event_type, schema_version, series, number, data).mutate(aggregate)
+                json_bytes += len(data)
+            if len(rows) < _PAGE_EVENTS:
+                break
+        self._cache.put(tenant, aggregate, json_bytes)
+        if aggregate.version - replayed_from >= self._options.snapshot_every_events:
+            self._save_snapshot(tenant, aggregate)
+        return aggregate
+
+    def queue(self, *stream_ids: UUID) -> AbstractAsyncContextManager[None]:
+        """The turn to load, decide and append on these streams in this process."""
+        return self._queues.turn(*stream_ids)
+
+    # Appending
+
+    async def append(
+        self,
+        *,
+        tenant: UUID,
+        changed: Sequence[Aggregate],
+        reads: Sequence[Aggregate],
+        idempotency_key: str,
+        request_hash: bytes,
+        answer: Mapping[str, Any],
+        metadata: Mapping[str, Any],
+    ) -> AppendReceipt:
+        """Store the pending events of `changed`, all or nothing, if those streams and `reads` are still as they were."""
+        events = [self._new_event(aggregate, event) for aggregate in changed for event in aggregate.pending_events]
+        request = AppendRequest(
+            tenant=tenant,
+            idempotency_key=idempotency_key,
+            request_hash=request_hash,
+            answer=answer,
+            metadata=orjson.dumps(metadata),
+            checks=tuple(_check(aggregate) for aggregate in (*changed, *reads)),
+            events=tuple(events),
+        )
+        receipt = await self._committer.append(request)
+        if receipt.outcome == "appended":
+            self._remember(tenant, changed, events)
+        else:
+            for aggregate in (*changed, *reads):
+                self._cache.drop(tenant, aggregate.id)
+        return receipt
+
+    def _new_event(self, aggregate: Aggregate, event: Any) -> NewEvent:
+        encoded = self._codec.encode(event)
+        return NewEvent(
+            event_id=uuid7(),
+            stream_type=aggregate.TOPIC,
+            stream_id=aggregate.id,
+            version=event.originator_version,
+            type=encoded.type,
+            schema_version=encoded.schema_version,
+            series=encoded.series,
+            encoding=ENCODING,
+            data=encoded.data,
+        )
+
+    def _remember(self, tenant: UUID, changed: Sequence[Aggregate], events: Sequence[NewEvent]) -> None:
+        """Keep what was appended, with no further question to the log."""
+        for aggregate in changed:
+            pending = aggregate.collect_events()
+            if any(isinstance(event, NumberedEvent) for event in pending):
+                # Its number was given by the database; the next reader fetches it.
+                self._cache.drop(tenant, aggregate.id)
+                continue
+            before = self._cache.get(tenant, aggregate.id)
+            added_bytes = sum(len(event.data) for event in events if event.stream_id == aggregate.id)
+            self._cache.put(tenant, aggregate, (before.json_bytes if before else 0) + added_bytes)
+            every = self._options.snapshot_every_events
+            if aggregate.version // every > (aggregate.version - len(pending)) // every:
+                self._save_snapshot(tenant, aggregate)
+
+    def _save_snapshot(self, tenant: UUID, aggregate: Aggregate) -> None:
+        """Store the state in the background; it only ever spares time, so a failure is no more than logged."""
+        state = self._codec.encode_state(aggregate)
+        self._cache.put(tenant, aggregate, len(state))
+        parameters = [tenant, aggregate.id, aggregate.version, snapshot_type(type(aggregate)), state]
+
+        async def save() -> None:
+            try:
+                await self._rows("SELECT erp.write_snapshot(%s, %s, %s, %s, %s)", parameters)
+            except Unavailable:
+                log.warning("no snapshot of %s at version %s: the event store is away", aggregate.id, aggregate.version)
+
+        task = asyncio.create_task(save(), name="snapshot")
+        self._snapshots_in_progress.add(task)
+        task.add_done_callback(self._snapshots_in_progress.discard)
+
+    async def find(self, tenant: UUID, idempotency_key: str, request_hash: bytes) -> AppendReceipt | None:
+        """`replayed` or `key_reused` when a command was stored under this key, else None."""
+        rows = await self._rows(
+            "SELECT request_hash, answer, position, recorded_at FROM erp.read_command(%s, %s)", [tenant, idempotency_key]
+        )
+        for stored_hash, answer, position, recorded_at in rows:
+            outcome: Any = "replayed" if stored_hash == request_hash else "key_reused"
+            return AppendReceipt(outcome, position=position, recorded_at=recorded_at, answer=orjson.loads(answer))
+        return None
+
+    # Questions to the log as a whole
+
+    async def find_tenant(self, name: str) -> UUID | None:
+        """The tenant's id, None when there is no such tenant."""
+        ((tenant,),) = await self._rows("SELECT erp.find_tenant(%s)", [name])
+        return tenant  # type: ignore[no-any-return]
+
+    async def register_page(self, tenant: UUID, series: str, after_number: int, limit: int) -> list[RegisterEntry]:
+        """The streams that took numbers in `series` after `after_number`, in the order of the numbers."""
+        rows = await self._rows(
+            "SELECT number, stream_id FROM erp.read_register(%s, %s, %s, %s)", [tenant, series, after_number, limit]
+        )
+        return [RegisterEntry(*row) for row in rows]
+
+    async def position_at(self, known_at: datetime) -> int:
+        """The last position recorded at or before `known_at`; what is recorded later cannot change it. 0: none.
+
+        Raises:
+            KnownAtInFuture: that instant has not come.
+        """
+        ((position,),) = await self._rows("SELECT erp.position_at(%s)", [known_at])
+        if position is None:
+            raise KnownAtInFuture
+        return int(position)
+
+    async def _rows(self, query: str, parameters: Sequence[Any]) -> list[Any]:
+        """All rows of a short query. After a restart of the database the pool may be full of dead connections: a query that
+        meets one is asked again on the next."""
+        for spare in reversed(range(self._options.pool_size_max + 1)):
+            try:
+                async with self._pool.connection() as connection:
+                    cursor = connection.cursor(binary=True)
+                    await cursor.execute(query, parameters, prepare=True)
+                    return await cursor.fetchall()
+            except psycopg.OperationalError as error:
+                if not is_outage(error):
+                    raise
+                if spare == 0 or isinstance(error, PoolTimeout):
+                    detail = "The event store cannot be reached."
+                    raise Unavailable(detail) from error
+        raise AssertionError
+
+    async def _connect(self) -> psycopg.AsyncConnection[Any]:
+        return await psycopg.AsyncConnection.connect(self._url, **_CONNECTION)
+
+
+def _check(aggregate: Aggregate) -> Check:
+    return Check(aggregate.id, aggregate.TOPIC, aggregate.version - len(aggregate.pending_events))
