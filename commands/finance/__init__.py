@@ -1,0 +1,35 @@
+"""Finance: what can be asked of the general ledger, and who carries it out."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from commands.bus import Command, Handler
+from commands.finance import calendar, chart, journal
+from commands.finance.calendar import ClosePeriod, LockPeriod, OpenFiscalYear, ReopenPeriod
+from commands.finance.chart import CloseAccount, OpenAccount
+from commands.finance.journal import (
+    DiscardDraft,
+    Line,
+    PostDraft,
+    PostJournalEntry,
+    ReverseJournalEntry,
+    SetApprovalPolicy,
+)
+
+__all__ = [
+    "HANDLERS",
+    "CloseAccount",
+    "ClosePeriod",
+    "DiscardDraft",
+    "Line",
+    "LockPeriod",
+    "OpenAccount",
+    "OpenFiscalYear",
+    "PostDraft",
+    "PostJournalEntry",
+    "ReopenPeriod",
+    "ReverseJournalEntry",
+    "SetApprovalPolicy",
+]
+
+HANDLERS: Final[Mapping[type[Command], Handler]] = {**chart.HANDLERS, **calendar.HANDLERS, **journal.HANDLERS}
