@@ -96,8 +96,6 @@ class AuthSettings(Section):
     """How tokens are verified and issued. The first key that can sign is the one that `erp token` uses."""
 
     keys: tuple[AuthKey, ...] = ()
-    audience: str | None = None
-    issuer: str | None = None
 
     @model_validator(mode="after")
     def _kids_differ(self) -> Self:

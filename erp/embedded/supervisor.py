@@ -1,0 +1,229 @@
+"""`erp up`: Postgres, migrations, the demo company, the API; watched, restarted, stopped in reverse order.
+
+Promises: one `erp up` per home; a child or a Postgres that dies is started again, ever more slowly while it
+keeps dying; Ctrl-C and SIGTERM drain the API before Postgres stops; and after a kill -9 of this process the
+API notices, drains, and is the last one out, so nothing runs on unwatched.
+"""
+
+import asyncio
+import fcntl
+import http.client
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from types import FrameType
+from typing import IO, Self
+
+import click
+
+from erp import tenants
+from erp.embedded.banner import banner
+from erp.embedded.postgres import EmbeddedPostgres, kept_up
+from erp.settings import Settings
+from eventstore.migrate import migrate
+
+DEMO_TENANT = "demo"
+
+READY_TIMEOUT_S = 60
+_TICK_S = 0.2
+_BACKOFF_MIN_S = 0.5
+_BACKOFF_MAX_S = 30.0
+# A child that ran this long was well: its next death starts at the shortest wait again.
+_WELL_AFTER_S = 60
+# Beyond the API's own time to drain: closing pools, leaving Postgres.
+_STOP_MARGIN_S = 15
+
+
+class CannotRun(Exception):
+    """The system cannot run here; the text is one line for the person who started it."""
+
+
+class Supervisor:
+    """Runs the processes of one home until it is told to stop."""
+
+    def __init__(self, settings: Settings, say: Callable[[str], None] = click.echo) -> None:
+        self._settings = settings
+        self._say = say
+        self._stop = threading.Event()
+
+    def run(self) -> None:
+        """Start everything, watch it, and return when all has stopped again.
+
+        Raises:
+            CannotRun: another `erp up` runs on this home, the port is taken, or the API ended at its start.
+        """
+        with ExitStack() as stack:
+            stack.enter_context(self._signals())
+            stack.enter_context(self._only_one())
+            self._require_free_port()
+            self._prepare(stack)
+            if not self._stop.is_set():
+                self._serve(stack.enter_context(Child(self._settings)))
+            self._say("stopping")
+        self._say(f"stopped; everything is kept in {self._settings.home}")
+
+    def _prepare(self, stack: ExitStack) -> None:
+        """Postgres, schema and the demo company, each only once it is needed and missing."""
+        settings = self._settings
+        if settings.embedded:
+            self._say(f"starting Postgres in {settings.home}")
+            stack.enter_context(kept_up(stack.enter_context(EmbeddedPostgres(settings.home))))
+        for name in migrate(settings.postgres.need("owner_url")):
+            self._say(f"migrated: {name}")
+        # Seeded once: a company that is there stays as its people have made it.
+        if asyncio.run(
+            tenants.create_tenant(settings, DEMO_TENANT, chart="standard", currency="EUR", timezone="UTC")
+        ):
+            self._say(f"made the company {DEMO_TENANT!r} with a standard chart of accounts")
+
+    def _serve(self, child: "Child") -> None:
+        """Start the API, tell the person, and keep it running until told to stop."""
+        child.start()
+        if not self._until_ready(child):
+            return
+        self._say(banner(self._settings, DEMO_TENANT))
+        wait_s = 0.0
+        while not self._stop.wait(_TICK_S):
+            if child.is_alive():
+                continue
+            was_well = child.ran_s() > _WELL_AFTER_S
+            wait_s = _BACKOFF_MIN_S if was_well else min(max(wait_s * 2, _BACKOFF_MIN_S), _BACKOFF_MAX_S)
+            self._say(f"the API ended with code {child.code()}; starting it again in {wait_s:g} s")
+            if not self._stop.wait(wait_s):
+                child.start()
+
+    def _until_ready(self, child: "Child") -> bool:
+        """Wait for the first 200 of /health/ready; False when told to stop meanwhile."""
+        deadline = time.monotonic() + READY_TIMEOUT_S
+        while not _is_ready(self._settings):
+            if self._stop.wait(_TICK_S):
+                return False
+            if not child.is_alive():
+                raise CannotRun(f"the API ended at its start, with code {child.code()}")
+            if time.monotonic() > deadline:
+                raise CannotRun(f"the API is not ready after {READY_TIMEOUT_S} s: see /health/ready")
+        return True
+
+    def _require_free_port(self) -> None:
+        host, port = self._settings.http.host, self._settings.http.port
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((host, port))
+            except OSError as error:
+                raise CannotRun(
+                    f"cannot serve on {host}:{port} ({error.strerror}); "
+                    "choose another port: make up PORT=8100"
+                ) from None
+
+    @contextmanager
+    def _only_one(self) -> Iterator[None]:
+        self._settings.home.mkdir(parents=True, exist_ok=True)
+        with (self._settings.home / "up.lock").open("a+") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise CannotRun(f"`erp up` already runs here ({_holder(lock)})") from None
+            lock.truncate(0)
+            lock.write(f"process {os.getpid()}, {_address(self._settings)}")
+            lock.flush()
+            yield
+            lock.truncate(0)
+
+    @contextmanager
+    def _signals(self) -> Iterator[None]:
+        """SIGINT and SIGTERM ask to stop; asked again they change nothing, stopping is bounded in time."""
+
+        def ask(_number: int, _frame: FrameType | None) -> None:
+            self._stop.set()
+
+        before = {
+            number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        }
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+class Child:
+    """The API process; leaving the block stops it."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._process: subprocess.Popen[bytes] | None = None
+        self._began = 0.0
+        # Held open here, for ever empty: the kernel closes it with us, however we end.
+        self._theirs, self._ours = os.pipe()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+        os.close(self._theirs)
+        os.close(self._ours)
+
+    def start(self) -> None:
+        """Start it with our settings, in a session of its own: Ctrl-C is for us, who drain it."""
+        environment = {**os.environ, "ERP_HOME": str(self._settings.home)}
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "erp", "api", "--lifeline", str(self._theirs)],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            pass_fds=(self._theirs,),
+            start_new_session=True,
+        )
+        self._began = time.monotonic()
+
+    def is_alive(self) -> bool:
+        """Whether it runs."""
+        return self._process is not None and self._process.poll() is None
+
+    def code(self) -> int | None:
+        """Its exit code, None while it runs; negative for a signal."""
+        return None if self._process is None else self._process.poll()
+
+    def ran_s(self) -> float:
+        """Seconds since its last start."""
+        return time.monotonic() - self._began
+
+    def stop(self) -> None:
+        """SIGTERM, time to drain, then no more mercy."""
+        if self._process is None:
+            return
+        self._process.terminate()
+        try:
+            self._process.wait(self._settings.http.drain_timeout_s + _STOP_MARGIN_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+
+def _holder(lock: IO[str]) -> str:
+    lock.seek(0)
+    return lock.read().strip() or "starting"
+
+
+def _address(settings: Settings) -> str:
+    return f"http://{settings.http.host}:{settings.http.port}"
+
+
+def _is_ready(settings: Settings) -> bool:
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.http.host, settings.http.host)  # noqa: S104
+    connection = http.client.HTTPConnection(host, settings.http.port, timeout=5)
+    try:
+        connection.request("GET", "/health/ready")
+        return connection.getresponse().status == http.client.OK
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
