@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from datetime import date
 from typing import Annotated, Any, ClassVar, Final
 
-from pydantic import AfterValidator, Field, PlainValidator, StrictBool, StringConstraints, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, Field, StrictBool, StringConstraints, WithJsonSchema
 from pydantic_core import InitErrorDetails, PydanticCustomError, ValidationError
 
 from commands.bus import Command
@@ -48,9 +48,7 @@ CurrencyCode = Annotated[
 ]
 """ISO 4217."""
 
-BusinessDate = Annotated[
-    date, PlainValidator(_business_date), WithJsonSchema({"type": "string", "format": "date"})
-]
+BusinessDate = Annotated[date, BeforeValidator(_business_date)]
 """A day as the business counts it, without a time zone."""
 
 Flag = StrictBool
