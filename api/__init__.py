@@ -1,0 +1,1 @@
+"""HTTP in front of the commands and the event store: thin, strict, and quick."""

@@ -1,0 +1,95 @@
+"""The application: every route, put together from what it is given."""
+
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+
+from starlette.routing import Route, Router
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from api.auth import AuthConfig, Gate, Tenants, TokenVerifier
+from api.bulk import PATH as BULK_PATH
+from api.bulk import BulkEndpoint
+from api.commands import CommandEndpoint, Runner
+from api.docs import docs_handlers
+from api.edge import Edge
+from api.errors import NotFound
+from api.metrics import Metrics
+from api.openapi import openapi
+from api.ports import ApiSettings, Checks, CommandBus, Lifespan, Store
+from api.queries import ListEndpoint, ViewEndpoint
+from api.routing import ContextRoutes, Handler, Resource
+from api.service import service_handlers
+
+
+def create_app(
+    *,
+    settings: ApiSettings,
+    auth: AuthConfig,
+    bus: CommandBus,
+    store: Store,
+    tenants: Tenants,
+    contexts: Sequence[ContextRoutes],
+    checks: Checks,
+    lifespan: Lifespan | None = None,
+) -> ASGIApp:
+    """The HTTP application.
+
+    Args:
+        settings: limits.
+        auth: keys that tokens are verified with.
+        bus: carries out commands.
+        store: what queries read.
+        tenants: finds tenants by name; expected to remember them, since every request asks.
+        contexts: the routes, context by context.
+        checks: signs of life of what this depends on, by name, for readiness.
+        lifespan: entered before the first request; left when the last command has ended.
+    """
+    metrics = Metrics()
+    runner = Runner(bus, metrics)
+    gate = Gate(TokenVerifier(auth), tenants)
+    commands = [route for context in contexts for route in context.commands]
+
+    handlers: dict[str, dict[str, Handler]] = {}
+    for command in commands:
+        handlers.setdefault(command.path, {})[command.method] = CommandEndpoint(
+            command, gate, runner, settings
+        )
+    for view in (view for context in contexts for view in context.views):
+        handlers.setdefault(view.path, {})["GET"] = ViewEndpoint(view, gate, store)
+    for each in (each for context in contexts for each in context.lists):
+        handlers.setdefault(each.path, {})["GET"] = ListEndpoint(each, gate, store)
+    handlers[BULK_PATH] = {"POST": BulkEndpoint(commands, gate, runner, settings)}
+    document = openapi(contexts, version=settings.version)
+    for path, handler in {**service_handlers(checks, metrics, settings), **docs_handlers(document)}.items():
+        handlers[path] = {"GET": handler}
+
+    router = Router(
+        _routes(handlers), redirect_slashes=False, default=_nothing_here, lifespan=_lifespan(lifespan, runner)
+    )
+    return Edge(router, metrics, in_flight_max=settings.in_flight_max)
+
+
+def _routes(handlers: Mapping[str, Mapping[str, Handler]]) -> list[Route]:
+    return [Route(path, Resource(path, methods), name=path) for path, methods in handlers.items()]
+
+
+def _lifespan(
+    outer: Lifespan | None, runner: Runner
+) -> Callable[[object], AbstractAsyncContextManager[None]]:
+    @asynccontextmanager
+    async def lifespan(_: object) -> AsyncIterator[None]:
+        async with AsyncExitStack() as stack:
+            if outer is not None:
+                await stack.enter_async_context(outer())
+            # Last in, first out: commands end before what they stand on goes away.
+            stack.push_async_callback(runner.drain)
+            yield
+
+    return lifespan
+
+
+async def _nothing_here(scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG001
+    if scope["type"] == "websocket":
+        await send({"type": "websocket.close"})
+        return
+    raise NotFound("There is nothing at this path.")

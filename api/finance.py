@@ -1,0 +1,235 @@
+"""Finance: its routes, and how its aggregates look from outside."""
+
+import asyncio
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+from typing import Final, Literal
+from uuid import UUID
+
+from api.errors import NotFound
+from api.routing import CommandRoute, ContextRoutes, ListRoute, Page, Query, View, ViewRoute
+from commands.finance import (
+    CloseAccount,
+    ClosePeriod,
+    DiscardDraft,
+    LockPeriod,
+    OpenAccount,
+    OpenFiscalYear,
+    PostDraft,
+    PostJournalEntry,
+    ReopenPeriod,
+    ReverseJournalEntry,
+    SetApprovalPolicy,
+)
+from domain.finance.account import CHART_SERIES, Account, AccountNotFound, AccountType, account_id
+from domain.finance.double_entry import JournalLine
+from domain.finance.fiscal_calendar import FiscalCalendar, Period, PeriodStatus, calendar_id
+from domain.finance.journal_entry import EntryStatus, JournalEntry
+from domain.shared.money import amount_text
+
+ACCOUNTS: Final = "/v1/finance/accounts"
+PERIODS: Final = "/v1/finance/periods"
+ENTRIES: Final = "/v1/finance/journal-entries"
+_ACCOUNT: Final = f"{ACCOUNTS}/{{code}}"
+_PERIOD: Final = f"{PERIODS}/{{period}}"
+_ENTRY: Final = f"{ENTRIES}/{{id}}"
+
+_CODE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,63}")
+# One reader of a long list does not get to fill the queue to the database.
+_LOADS_AT_ONCE: Final = 50
+
+
+@dataclass(frozen=True, slots=True)
+class AccountView:
+    """An account of the chart. `currencies` null: every one is taken. Only an open leaf takes postings."""
+
+    id: UUID
+    code: str
+    name: str
+    type: AccountType
+    parent: str | None
+    currencies: tuple[str, ...] | None
+    status: Literal["open", "closed"]
+    is_leaf: bool
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class PeriodView:
+    """One month of a fiscal year, from `start` to `end`, both included."""
+
+    period: str
+    fiscal_year: int
+    start: date
+    end: date
+    status: PeriodStatus
+
+
+@dataclass(frozen=True, slots=True)
+class LineView:
+    """A debit or a credit; the other one is null."""
+
+    account: str
+    debit: str | None
+    credit: str | None
+    memo: str
+    dimensions: Mapping[str, str]
+    party: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class TotalsView:
+    """Both sums, which are the same."""
+
+    debit: str
+    credit: str
+
+
+@dataclass(frozen=True, slots=True)
+class JournalEntryView:
+    """A journal entry. A draft has no number yet."""
+
+    id: UUID
+    version: int
+    status: Literal["draft", "posted", "reversed"]
+    journal: str
+    number: int | None
+    document_no: str | None
+    posting_date: date
+    currency: str
+    memo: str
+    reference: str
+    lines: tuple[LineView, ...]
+    totals: TotalsView
+    drafted_by: str
+    reverses: UUID | None
+    reversed_by: UUID | None
+
+
+async def account(query: Query) -> View:
+    """One account, by its code."""
+    code = query.path["code"]
+    if not _CODE.fullmatch(code):
+        raise NotFound("No account can have such a code.")
+    found = await query.store.load_current(Account, account_id(query.tenant, code), query.tenant)
+    if not found.exists:
+        raise AccountNotFound(f"There is no account {code}.", account=code)
+    return View(_account(found), found.version)
+
+
+async def accounts(query: Query) -> Page:
+    """The chart of accounts, in the order in which they were opened."""
+    listed = await query.store.register_page(
+        query.tenant, series=CHART_SERIES, after_number=query.after, limit=query.limit + 1
+    )
+    shown = listed[: query.limit]
+    found: list[Account] = []
+    for start in range(0, len(shown), _LOADS_AT_ONCE):
+        loads = (
+            query.store.load_current(Account, stream_id, query.tenant)
+            for _, stream_id in shown[start : start + _LOADS_AT_ONCE]
+        )
+        found.extend(await asyncio.gather(*loads))
+    return Page([_account(each) for each in found], shown[-1][0] if len(listed) > query.limit else None)
+
+
+async def periods(query: Query) -> Page:
+    """The periods of all fiscal years, in order of time."""
+    calendar = await query.store.load_current(FiscalCalendar, calendar_id(query.tenant), query.tenant)
+    end = query.after + query.limit
+    shown = [_period(each) for each in calendar.periods[query.after : end]]
+    return Page(shown, end if end < len(calendar.periods) else None)
+
+
+async def journal_entry(query: Query) -> View:
+    """One journal entry, draft or posted."""
+    try:
+        entry_id = UUID(query.path["id"])
+    except ValueError:
+        raise NotFound("No journal entry can have such an id.") from None
+    entry = await query.store.load_current(JournalEntry, entry_id, query.tenant)
+    return View(_journal_entry(entry), entry.version)
+
+
+def _account(found: Account) -> AccountView:
+    return AccountView(
+        id=found.id,
+        code=found.code,
+        name=found.name,
+        type=found.type,
+        parent=found.parent,
+        currencies=found.currencies,
+        status="closed" if found.closed else "open",
+        is_leaf=not found.has_children,
+        version=found.version,
+    )
+
+
+def _period(found: Period) -> PeriodView:
+    return PeriodView(found.name, found.year, found.start, found.end, found.status)
+
+
+def _journal_entry(entry: JournalEntry) -> JournalEntryView:
+    content = entry.require_written()
+    total = amount_text(content.total, content.currency)
+    return JournalEntryView(
+        id=entry.id,
+        version=entry.version,
+        status=_SHOWN[entry.status],
+        journal=content.journal,
+        number=entry.number,
+        document_no=entry.document_no,
+        posting_date=content.posting_date,
+        currency=content.currency,
+        memo=content.memo,
+        reference=content.reference,
+        lines=tuple(_line(line, content.currency) for line in content.lines),
+        totals=TotalsView(debit=total, credit=total),
+        drafted_by=entry.drafted_by,
+        reverses=entry.reverses,
+        reversed_by=entry.reversed_by,
+    )
+
+
+def _line(line: JournalLine, currency: str) -> LineView:
+    debit, credit = _amount(line.debit, currency), _amount(line.credit, currency)
+    return LineView(line.account, debit, credit, line.memo, line.dimensions, line.party)
+
+
+def _amount(amount: Decimal | None, currency: str) -> str | None:
+    return None if amount is None else amount_text(amount, currency)
+
+
+_SHOWN: Final[dict[EntryStatus, Literal["draft", "posted", "reversed"]]] = {
+    EntryStatus.DRAFT: "draft",
+    EntryStatus.POSTED: "posted",
+    EntryStatus.REVERSED: "reversed",
+}
+
+FINANCE: Final = ContextRoutes(
+    name="finance",
+    commands=(
+        CommandRoute("POST", ENTRIES, PostJournalEntry, location=_ENTRY),
+        CommandRoute("POST", f"{_ENTRY}/post", PostDraft, location=_ENTRY),
+        CommandRoute("POST", f"{_ENTRY}/reverse", ReverseJournalEntry, location=_ENTRY),
+        CommandRoute("DELETE", _ENTRY, DiscardDraft),
+        CommandRoute("POST", ACCOUNTS, OpenAccount, location=_ACCOUNT),
+        CommandRoute("POST", f"{_ACCOUNT}/close", CloseAccount, location=_ACCOUNT),
+        CommandRoute("POST", "/v1/finance/fiscal-years", OpenFiscalYear, location=PERIODS),
+        CommandRoute("POST", f"{_PERIOD}/close", ClosePeriod, location=PERIODS),
+        CommandRoute("POST", f"{_PERIOD}/reopen", ReopenPeriod, location=PERIODS),
+        CommandRoute("POST", f"{_PERIOD}/lock", LockPeriod, location=PERIODS),
+        CommandRoute("PUT", "/v1/finance/approval-policy", SetApprovalPolicy),
+    ),
+    views=(
+        ViewRoute(_ACCOUNT, "finance.accounts:read", AccountView, account),
+        ViewRoute(_ENTRY, "finance.journal_entries:read", JournalEntryView, journal_entry),
+    ),
+    lists=(
+        ListRoute(ACCOUNTS, "finance.accounts:read", AccountView, "finance.account", accounts),
+        ListRoute(PERIODS, "finance.periods:read", PeriodView, "finance.period", periods),
+    ),
+)

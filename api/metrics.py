@@ -1,0 +1,86 @@
+"""What the process counts (Prometheus): requests by route, method and status, latency, commands by outcome.
+
+With PROMETHEUS_MULTIPROC_DIR in the environment before this is imported, several workers count into that
+folder, and each of them reports the sum of all.
+"""
+
+import os
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
+
+CONTENT_TYPE: Final = b"text/plain; version=0.0.4; charset=utf-8"
+# From the commit of one row to a client that is about to give up, in seconds.
+_BUCKETS_S: Final = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
+_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+
+class Metrics:
+    """The counters of one application."""
+
+    def __init__(self) -> None:
+        self._registry = CollectorRegistry()
+        self._requests = Counter(
+            "erp_http_requests",
+            "Answered requests.",
+            ("method", "route", "status"),
+            registry=self._registry,
+        )
+        self._seconds = Histogram(
+            "erp_http_request_seconds",
+            "Time from a request's first byte of header to the end of its answer.",
+            ("method", "route"),
+            buckets=_BUCKETS_S,
+            registry=self._registry,
+        )
+        self._in_flight = Gauge(
+            "erp_http_requests_in_flight",
+            "Requests being worked on.",
+            registry=self._registry,
+            multiprocess_mode="livesum",
+        )
+        self._commands = Counter(
+            "erp_commands",
+            "Commands by name and outcome: done, replayed, or the code of the refusal.",
+            ("command", "outcome"),
+            registry=self._registry,
+        )
+        # `labels()` checks and locks on each use; the combinations are few, so each is looked up once.
+        self._request_series: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
+        self._command_series: dict[tuple[str, str], Counter] = {}
+
+    def request_began(self) -> None:
+        """Count it as in flight."""
+        self._in_flight.inc()
+
+    def request_ended(self, method: str, route: str, status: int, seconds: float) -> None:
+        """Count an answer; status 0 is a client that hung up before there was one."""
+        self._in_flight.dec()
+        series = self._request_series.get((method, route, status))
+        if series is None:
+            # Methods can be invented by anyone; labels are kept for ever.
+            method_label = method if method in _METHODS else "other"
+            series = (
+                self._requests.labels(method_label, route, str(status)),
+                self._seconds.labels(method_label, route),
+            )
+            if method_label == method:
+                self._request_series[method, route, status] = series
+        series[0].inc()
+        series[1].observe(seconds)
+
+    def command_ended(self, name: str, outcome: str) -> None:
+        """Count a command."""
+        series = self._command_series.get((name, outcome))
+        if series is None:
+            series = self._command_series[name, outcome] = self._commands.labels(name, outcome)
+        series.inc()
+
+    def exposition(self) -> bytes:
+        """All of it in the Prometheus text format."""
+        if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
+            return generate_latest(self._registry)
+        merged = CollectorRegistry()
+        MultiProcessCollector(merged)  # type: ignore[no-untyped-call]
+        return generate_latest(merged)
