@@ -1,9 +1,9 @@
-"""The bus: one place where every command is authorised, decided, stored exactly once, and retried on conflict.
+"""The bus: where every command is authorised, decided, stored exactly once, and retried on conflict.
 
-execute → may the caller? → handler decides on a `Work` → the events are appended, with the versions of all that was read
-and the idempotency key, in one transaction → answer. A conflict starts over with fresh state, at most `attempts_max` times.
-A refusal is only reported after two questions to the log: was this very command stored before, and was the decision made
-on what is still true?
+execute → may the caller? → handler decides on a `Work` → the events are appended, with the versions of all
+that was read and the idempotency key, in one transaction → answer. A conflict starts over with fresh state,
+at most `attempts_max` times. A refusal is only reported after two questions to the log: was this very command
+stored before, and was the decision made on what is still true?
 """
 
 import asyncio
@@ -81,7 +81,9 @@ class Answer:
 class Work:
     """What one attempt at a command reads and changes. Everything read is checked again at commit."""
 
-    def __init__(self, store: Store, context: Context, new_id: Callable[[], UUID], turns: AsyncExitStack) -> None:
+    def __init__(
+        self, store: Store, context: Context, new_id: Callable[[], UUID], turns: AsyncExitStack
+    ) -> None:
         self._store = store
         self._context = context
         self._new_id = new_id
@@ -106,7 +108,7 @@ class Work:
         return aggregate
 
     async def edit(self, aggregate_class: type[A], stream_id: UUID) -> A:
-        """An aggregate to change, once the turn has come on its stream. For several streams use `edit_all`."""
+        """An aggregate to change, once the turn has come on its stream; for several there is `edit_all`."""
         (aggregate,) = await self.edit_all((aggregate_class, stream_id))
         return aggregate  # type: ignore[return-value]
 
@@ -164,8 +166,8 @@ class Bus:
         Raises:
             CommandError: see `commands.errors`.
             DomainError: a rule forbids it; nothing has changed.
-            Unavailable: the store cannot be reached; whether the command was stored is found out by asking again with the
-                same idempotency key.
+            Unavailable: the store cannot be reached; asking again with the same idempotency key tells whether
+                the command was stored.
         """
         if not context.permissions.allow(command.permission):
             detail = f"This needs the permission {command.permission}."
@@ -186,7 +188,9 @@ class Bus:
             try:
                 subject = await self._handlers[type(command)](command, work)
             except (DomainError, VersionMismatch):
-                earlier = await self._store.find(context.tenant, context.idempotency_key, context.request_hash)
+                earlier = await self._store.find(
+                    context.tenant, context.idempotency_key, context.request_hash
+                )
                 if earlier is not None:
                     return _answer(earlier)
                 if await self._is_outdated(work):
@@ -219,7 +223,11 @@ class Bus:
 
 
 def _metadata(command: Command, context: Context) -> dict[str, Any]:
-    optional = {"reason": command.why, "causation_id": context.causation_id, "traceparent": context.traceparent}
+    optional = {
+        "reason": command.why,
+        "causation_id": context.causation_id,
+        "traceparent": context.traceparent,
+    }
     return {
         "actor": context.actor,
         "command": command.name,

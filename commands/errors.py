@@ -22,16 +22,24 @@ class CommandError(Exception):
 
 
 class NotPermitted(CommandError):
+    """The caller lacks the permission."""
+
     code = "permission_denied"
 
 
 class VersionMismatch(CommandError):
+    """`If-Match` names a version that the stream has left."""
+
     code = "version_mismatch"
 
 
 class ConcurrencyConflict(CommandError):
+    """Others kept changing the streams, in every attempt."""
+
     code = "concurrency_conflict"
 
 
 class IdempotencyKeyReused(CommandError):
+    """The key belongs to another request."""
+
     code = "idempotency_key_reused"

@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-
 ROLES: Final[Mapping[str, frozenset[str]]] = {
     "admin": frozenset({"*"}),
     "auditor": frozenset({"*:read"}),

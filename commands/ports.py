@@ -16,13 +16,15 @@ Outcome = Literal["appended", "replayed", "key_reused", "conflict"]
 class Receipt(Protocol):
     """How an append ended.
 
-    `appended`: the events are stored. `replayed`: the idempotency key was there already with the same request, and the
-    fields tell the first answer. `key_reused`: it was there with another request. `conflict`: a stream is no longer at the
-    version that the decision was made on. Only the first two carry an answer.
+    `appended`: the events are stored. `replayed`: the idempotency key was there already with the same
+    request, and the fields tell the first answer. `key_reused`: it was there with another request.
+    `conflict`: a stream is no longer at the version that the decision was made on. Only the first two carry
+    an answer.
     """
 
     @property
-    def outcome(self) -> Outcome: ...
+    def outcome(self) -> Outcome:
+        """Which of the four it was."""
 
     @property
     def position(self) -> int:
@@ -44,7 +46,10 @@ class Store(Protocol):
     """
 
     async def load(self, aggregate_class: type[A], stream_id: UUID, tenant: UUID) -> A:
-        """The aggregate from the cache or the log, blank when it has no events. Shared: it must not be changed."""
+        """The aggregate from the cache or the log, blank when it has no events.
+
+        Shared: it must not be changed.
+        """
 
     async def load_current(self, aggregate_class: type[A], stream_id: UUID, tenant: UUID) -> A:
         """The aggregate as the log has it now. Shared: it must not be changed."""
@@ -63,7 +68,7 @@ class Store(Protocol):
         answer: Mapping[str, Any],
         metadata: Mapping[str, Any],
     ) -> Receipt:
-        """Store the pending events of `changed`, all or nothing, if those streams and `reads` are still as they were."""
+        """Store the pending events of `changed`, all or nothing, if nothing read or changed has moved on."""
 
     async def find(self, tenant: UUID, idempotency_key: str, request_hash: bytes) -> Receipt | None:
         """`replayed` or `key_reused` when a command was stored under this key, else None."""

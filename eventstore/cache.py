@@ -1,6 +1,7 @@
 """Aggregates kept in memory, least recently used first out, bounded in bytes.
 
-Safe although other processes write too: whatever is decided on a cached aggregate is checked against the log at commit.
+Safe although other processes write too: whatever is decided on a cached aggregate is checked against the
+log at commit.
 """
 
 from collections import OrderedDict

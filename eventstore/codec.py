@@ -1,7 +1,8 @@
 """Between aggregates and bytes: events and snapshots as JSON, under the frozen names in `TOPIC`.
 
-JSON as in the log: decimals are strings, dates ISO 8601, ids canonical UUID strings. The columns `series` and `number` are
-part of a numbered event but not of its data, for the number is only known when the event is committed.
+JSON as in the log: decimals are strings, dates ISO 8601, ids canonical UUID strings. The columns `series`
+and `number` are part of a numbered event but not of its data, for the number is only known when the event
+is committed.
 """
 
 from collections.abc import Iterable
@@ -33,6 +34,21 @@ class Encoded(NamedTuple):
     data: bytes
 
 
+class StoredFields(NamedTuple):
+    """What the log keeps of an event that its aggregate cares for."""
+
+    version: int
+    type: str
+    schema_version: int
+    series: str | None
+    number: int | None
+    data: bytes
+
+
+FIELDS: Final = ", ".join(StoredFields._fields)
+"""The same, as a list of columns."""
+
+
 class Codec:
     """Encodes and decodes the events and states of the aggregates it is given."""
 
@@ -43,7 +59,9 @@ class Codec:
         self._state_adapters: dict[type[Aggregate], dict[str, TypeAdapter[Any]]] = {}
         for aggregate in aggregates:
             hints = get_type_hints(aggregate)
-            self._state_adapters[aggregate] = {name: TypeAdapter(hints[name]) for name in aggregate.state_names()}
+            self._state_adapters[aggregate] = {
+                name: TypeAdapter(hints[name]) for name in aggregate.state_names()
+            }
             for event in aggregate.event_types():
                 if event.TOPIC in self._events:
                     detail = f"two event classes claim the name {event.TOPIC}"
@@ -65,24 +83,29 @@ class Codec:
             del data["number"]
         return Encoded(event.TOPIC, event.SCHEMA_VERSION, series, orjson.dumps(data, default=_plain))
 
-    def decode(
-        self, stream_id: UUID, version: int, event_type: str, schema_version: int, series: str | None, number: int | None, data: bytes
-    ) -> Aggregate.Event:
+    def decode(self, stream_id: UUID, stored: StoredFields) -> Aggregate.Event:
         """The event that was stored, in today's shape.
 
         Raises:
             UnknownEvent: no aggregate declares this type.
             NoUpcast: its schema version cannot be read.
         """
-        known = self._events.get(event_type)
+        known = self._events.get(stored.type)
         if known is None:
-            detail = f"no aggregate declares the event {event_type}"
+            detail = f"no aggregate declares the event {stored.type}"
             raise UnknownEvent(detail)
-        fields = self._upcasts.to_version(event_type, orjson.loads(data), schema_version, known.SCHEMA_VERSION)
-        if series is not None:
-            fields = {**fields, "series": series, "number": number}
-        header = {"originator_id": stream_id, "originator_version": version, "timestamp": known.create_timestamp()}
-        event: Aggregate.Event = self._event_adapters[event_type].validate_python({**fields, **header})
+        fields = orjson.loads(stored.data)
+        if stored.schema_version != known.SCHEMA_VERSION:
+            fields = self._upcasts.to_version(
+                stored.type, fields, stored.schema_version, known.SCHEMA_VERSION
+            )
+        fields["originator_id"] = stream_id
+        fields["originator_version"] = stored.version
+        fields["timestamp"] = known.create_timestamp()
+        if stored.series is not None:
+            fields["series"] = stored.series
+            fields["number"] = stored.number
+        event: Aggregate.Event = self._event_adapters[stored.type].validate_python(fields)
         return event
 
     def encode_state(self, aggregate: Aggregate) -> bytes:

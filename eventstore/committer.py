@@ -1,8 +1,9 @@
 """Group commit: requests that arrive while one batch is at the database form the next one.
 
-One connection, one call of `erp.append_events` a batch. A request whose outcome is unknown, because the connection broke, is
-simply sent again: the database settles it by its idempotency key, under the same lock, so it happens once. An error that is
-not the connection's is pinned on the request that causes it by halving the batch.
+One connection, one call of `erp.append_events` a batch. A request whose outcome is unknown, because the
+connection broke, is simply sent again: the database settles it by its idempotency key, under the same lock,
+so it happens once. An error that is not the connection's is pinned on the request that causes it by halving
+the batch.
 """
 
 import asyncio
@@ -21,13 +22,13 @@ log = logging.getLogger(__name__)
 Connect = Callable[[], Awaitable[psycopg.AsyncConnection[Any]]]
 
 _RETRY_PAUSE_S: Final = 0.05
-# The class of program_limit_exceeded: psycopg counts it as operational, but it will be the same the next time.
+# The class of program_limit_exceeded: psycopg counts it as operational, but it will not pass by waiting.
 _ASKED_TOO_MUCH: Final = "54"
 _Waiting = tuple[AppendRequest, "asyncio.Future[AppendReceipt]"]
 
 
 def is_outage(error: Exception) -> bool:
-    """Whether the error tells of the database's state (gone, starting, full, …) rather than of what was asked of it."""
+    """Whether the error tells of the database's state (gone, starting, full, …) and not of what was asked."""
     sqlstate = getattr(error, "sqlstate", None)
     return sqlstate is None or not sqlstate.startswith(_ASKED_TOO_MUCH)
 
@@ -43,7 +44,12 @@ class GroupCommitter:
     """
 
     def __init__(
-        self, connect: Connect, *, batch_requests_max: int = 500, patience_s: float = 3.0, call_timeout_s: float = 10.0
+        self,
+        connect: Connect,
+        *,
+        batch_requests_max: int = 500,
+        patience_s: float = 3.0,
+        call_timeout_s: float = 10.0,
     ) -> None:
         self._connect = connect
         self._batch_requests_max = batch_requests_max
@@ -61,7 +67,7 @@ class GroupCommitter:
         """Append the request in the next batch that can take it.
 
         Raises:
-            Unavailable: the database was out of reach; whether the request was stored is found out by its key.
+            Unavailable: the database was out of reach; its key tells whether the request was stored.
             psycopg.Error: the database refuses this request.
         """
         if self._closing:
@@ -95,7 +101,11 @@ class GroupCommitter:
         batch = Batch()
         taken: list[_Waiting] = []
         deferred: list[_Waiting] = []
-        while self._waiting and len(taken) < self._batch_requests_max and len(deferred) < self._batch_requests_max:
+        while (
+            self._waiting
+            and len(taken) < self._batch_requests_max
+            and len(deferred) < self._batch_requests_max
+        ):
             waiting = self._waiting.popleft()
             (taken if batch.add(waiting[0]) else deferred).append(waiting)
         self._waiting.extendleft(reversed(deferred))
@@ -140,7 +150,9 @@ class GroupCommitter:
                 if clock() >= give_up_at:
                     detail = "The event store cannot be reached."
                     raise Unavailable(detail) from error
-                log.warning("append not answered, sending it again: %s", str(error).strip() or type(error).__name__)
+                log.warning(
+                    "append not answered, sending it again: %s", str(error).strip() or type(error).__name__
+                )
                 await asyncio.sleep(_RETRY_PAUSE_S)
             else:
                 self.batches += 1

@@ -1,4 +1,6 @@
-"""The leaf hash of an event, as anyone can recompute it from the columns; `erp.leaf_hash` does the same in the database.
+"""The leaf hash of an event, as anyone can recompute it from the columns.
+
+`erp.leaf_hash` does the same in the database.
 
 Layout: docs/reference/leaf-hash.md. The 0x00 in front is the leaf prefix of RFC 9162, section 2.1.1.
 """

@@ -1,4 +1,7 @@
-"""Brings the database to this version's schema: numbered SQL files, each applied once, in order, whole or not at all."""
+"""Brings the database to this version's schema.
+
+Numbered SQL files, each applied once, in order, whole or not at all.
+"""
 
 import hashlib
 from importlib.resources import files
@@ -44,9 +47,14 @@ class Migration(NamedTuple):
 
 def shipped() -> list[Migration]:
     """This version's migrations, in order."""
-    found = [path for path in files("eventstore").joinpath("migrations").iterdir() if path.name.endswith(".sql")]
+    found = [
+        path for path in files("eventstore").joinpath("migrations").iterdir() if path.name.endswith(".sql")
+    ]
     ordered = sorted(found, key=lambda path: path.name)
-    return [Migration(int(path.name[:4]), path.name.removesuffix(".sql"), path.read_text("utf-8")) for path in ordered]
+    return [
+        Migration(int(path.name[:4]), path.name.removesuffix(".sql"), path.read_text("utf-8"))
+        for path in ordered
+    ]
 
 
 def migrate(owner_url: str) -> list[str]:
@@ -88,11 +96,13 @@ def require_current(url: str) -> None:
 
 
 def _missing(connection: psycopg.Connection) -> list[Migration]:
-    applied = {number: digest for number, digest in connection.execute("SELECT number, sha256 FROM erp.migrations")}
+    applied: dict[int, str] = dict(connection.execute("SELECT number, sha256 FROM erp.migrations").fetchall())
     ours = {migration.number: migration for migration in shipped()}
     for number, digest in sorted(applied.items()):
         if number not in ours:
-            detail = f"The database has migration {number}, which this version does not know; install a newer one."
+            detail = (
+                f"The database has migration {number}, which this version does not know; install a newer one."
+            )
             raise SchemaTooNew(detail)
         if digest != ours[number].sha256:
             detail = f"Migration {ours[number].name} was applied in another form than this version ships."

@@ -1,5 +1,8 @@
-"""A queue a stream, within one process: who loads, decides and appends on a hot stream waits for his turn instead of losing
-the race again and again."""
+"""A queue a stream, within one process.
+
+Who loads, decides and appends on a hot stream waits for his turn instead of losing
+the race again and again.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -16,7 +19,10 @@ class StreamQueues:
 
     @asynccontextmanager
     async def turn(self, *stream_ids: UUID) -> AsyncIterator[None]:
-        """Hold all of these streams. They are taken in the order of their ids, so that no two holders wait in a circle."""
+        """Hold all of these streams.
+
+        They are taken in the order of their ids, so that no two holders wait in a circle.
+        """
         async with AsyncExitStack() as held:
             for stream_id in sorted(set(stream_ids)):
                 await held.enter_async_context(self._one(stream_id))

@@ -2,9 +2,9 @@
 
     PERSISTENCE_MODULE=eventstore.recorder EVENTSTORE_URL=postgresql://… EVENTSTORE_TENANT=<uuid>
 
-One recorder works in one tenant. Notification ids are the tenant's own dense sequence (`tenant_seq`), so that what the library
-promises of them holds, although other tenants append to the same log. Tracking is not offered: projections of this system keep
-their positions elsewhere.
+One recorder works in one tenant. Notification ids are the tenant's own dense sequence (`tenant_seq`), so
+that what the library promises of them holds, although other tenants append to the same log. Tracking is not
+offered: projections of this system keep their positions elsewhere.
 """
 
 import time
@@ -30,7 +30,16 @@ from eventsourcing.persistence import (
 from psycopg_pool import ConnectionPool
 from uuid_utils.compat import uuid7
 
-from eventstore.request import ABSENT_BEFORE_ZERO, APPEND, AppendReceipt, AppendRequest, Check, NewEvent, pack, unpack
+from eventstore.request import (
+    ABSENT_BEFORE_ZERO,
+    APPEND,
+    AppendReceipt,
+    AppendRequest,
+    Check,
+    NewEvent,
+    pack,
+    unpack,
+)
 
 STREAM_TYPE: Final = "eventsourcing.aggregate"
 """The stream type under which the library's aggregates are kept; their topics are the event types."""
@@ -43,7 +52,11 @@ _PAGE: Final = 500
 def connection_pool(url: str, *, size_max: int = 10) -> "ConnectionPool[psycopg.Connection[Any]]":
     """A pool as the recorders want it: autocommit, UTC."""
     return ConnectionPool(
-        url, min_size=1, max_size=size_max, kwargs={"autocommit": True, "options": "-c timezone=UTC"}, open=True
+        url,
+        min_size=1,
+        max_size=size_max,
+        kwargs={"autocommit": True, "options": "-c timezone=UTC"},
+        open=True,
     )
 
 
@@ -124,10 +137,16 @@ class SnapshotRecorder(_Recorder, AggregateRecorder):
             for event in stored_events
         ]
         try:
-            with self._pool.connection() as connection, connection.transaction(), connection.cursor() as cursor:
+            with (
+                self._pool.connection() as connection,
+                connection.transaction(),
+                connection.cursor() as cursor,
+            ):
                 _name_tenant(connection, self._tenant)
                 cursor.executemany(
-                    "INSERT INTO erp.snapshots (tenant, stream_id, version, type, state) VALUES (%s, %s, %s, %s, %s)", rows
+                    """INSERT INTO erp.snapshots (tenant, stream_id, version, type, state)
+                       VALUES (%s, %s, %s, %s, %s)""",
+                    rows,
                 )
         except psycopg.errors.IntegrityError as error:
             raise IntegrityError(error) from error
@@ -190,7 +209,8 @@ class TenantRecorder(StreamRecorder, ApplicationRecorder):
     def max_notification_id(self) -> int | None:
         """The tenant's last notification id, None before the first event."""
         rows = self._rows(
-            "SELECT tenant_seq FROM erp.events WHERE tenant = %s ORDER BY tenant_seq DESC LIMIT 1", [self._tenant]
+            "SELECT tenant_seq FROM erp.events WHERE tenant = %s ORDER BY tenant_seq DESC LIMIT 1",
+            [self._tenant],
         )
         return rows[0][0] if rows else None
 
@@ -202,7 +222,9 @@ class TenantRecorder(StreamRecorder, ApplicationRecorder):
 class PollingSubscription(Subscription[ApplicationRecorder]):
     """Asks for new events again and again: NOTIFY would take a global lock at each commit."""
 
-    def __init__(self, recorder: ApplicationRecorder, gt: int | None = None, topics: Sequence[str] = ()) -> None:
+    def __init__(
+        self, recorder: ApplicationRecorder, gt: int | None = None, topics: Sequence[str] = ()
+    ) -> None:
         super().__init__(recorder, gt, topics)
         self._page: Iterator[Notification] = iter(())
 
@@ -241,8 +263,11 @@ class Factory(InfrastructureFactory[TrackingRecorder]):
         """A recorder of events and their notifications."""
         return TenantRecorder(self._pool, self._tenant)
 
-    def tracking_recorder(self, tracking_recorder_class: type[TrackingRecorder] | None = None) -> TrackingRecorder:
+    def tracking_recorder(
+        self, tracking_recorder_class: type[TrackingRecorder] | None = None
+    ) -> TrackingRecorder:
         """Not offered."""
+        del tracking_recorder_class
         detail = "this event store records no tracking"
         raise NotSupportedError(detail)
 

@@ -1,8 +1,11 @@
-"""What is handed to the append function and what it answers: pure values, shared by both shells over the function.
+"""What is handed to the append function and what it answers.
 
-A request names the streams it writes or only read, each with the version its decision was made on, the events to append,
-and its idempotency key. Positions, `tenant_seq`, numbers, `recorded_at` and leaf hashes are assigned by the database, under
-its lock, so a request never goes stale because of what others append elsewhere.
+Pure values, shared by both shells over the function.
+
+A request names the streams it writes or only read, each with the version its decision was made on, the
+events to append, and its idempotency key. Positions, `tenant_seq`, numbers, `recorded_at` and leaf hashes
+are assigned by the database, under its lock, so a request never goes stale because of what others append
+elsewhere.
 """
 
 from binascii import b2a_base64
@@ -17,7 +20,7 @@ import orjson
 APPEND: Final = "SELECT erp.append_events(%s::jsonb)"
 
 ABSENT_BEFORE_ZERO: Final = -1
-"""The expected version of an absent stream whose first event has version 0, as some users of `eventsourcing` have it."""
+"""The expected version of an absent stream whose first event has version 0, as `eventsourcing` allows."""
 
 _NO_INSTANT: Final = datetime.min.replace(tzinfo=UTC)
 
@@ -76,7 +79,7 @@ class AppendReceipt:
 
 
 class Batch:
-    """Requests that do not depend on one another, so that the database can judge them all against the same state."""
+    """Requests that do not depend on one another: the database judges them all against the same state."""
 
     def __init__(self) -> None:
         self.requests: list[AppendRequest] = []
@@ -89,7 +92,11 @@ class Batch:
         written = {event.stream_id for event in request.events}
         checked = {check.stream_id for check in request.checks}
         key = (request.tenant, request.idempotency_key)
-        if key in self._keys or not written.isdisjoint(self._checked) or not checked.isdisjoint(self._written):
+        if (
+            key in self._keys
+            or not written.isdisjoint(self._checked)
+            or not checked.isdisjoint(self._written)
+        ):
             return False
         self.requests.append(request)
         self._written |= written
@@ -99,7 +106,10 @@ class Batch:
 
 
 def pack(requests: Sequence[AppendRequest]) -> bytes:
-    """The one parameter of `erp.append_events`, as JSON. Checks that several requests make alike are sent once."""
+    """The one parameter of `erp.append_events`, as JSON.
+
+    Checks that several requests make alike are sent once.
+    """
     numbers: dict[tuple[UUID, Check], int] = {}
     packed_requests = []
     packed_events: list[dict[str, Any]] = []
@@ -118,7 +128,13 @@ def pack(requests: Sequence[AppendRequest]) -> bytes:
         )
         packed_events.extend(_packed_events(r, len(packed_events), request.events))
     packed_checks = [
-        {"c": c, "tenant": tenant, "stream": check.stream_id, "stream_type": check.stream_type, "version": check.version}
+        {
+            "c": c,
+            "tenant": tenant,
+            "stream": check.stream_id,
+            "stream_type": check.stream_type,
+            "version": check.version,
+        }
         for (tenant, check), c in numbers.items()
     ]
     return orjson.dumps({"requests": packed_requests, "checks": packed_checks, "events": packed_events})

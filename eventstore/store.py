@@ -1,7 +1,7 @@
 """The asynchronous event store: what the command bus and the queries of the API stand on.
 
-It loads aggregates (cache, then snapshot, then log), queues work on hot streams, and appends through the group committer.
-See `commands.ports.Store` for what callers may rely on.
+It loads aggregates (cache, then snapshot, then log), queues work on hot streams, and appends through the
+group committer. See `commands.ports.Store` for what callers may rely on.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ from uuid_utils.compat import uuid7
 from domain.shared.aggregate import Aggregate, NumberedEvent
 from domain.shared.errors import Unavailable
 from eventstore.cache import AggregateCache, Cached
-from eventstore.codec import ENCODING, Codec, snapshot_type
+from eventstore.codec import ENCODING, FIELDS, Codec, StoredFields, snapshot_type
 from eventstore.committer import GroupCommitter, is_outage
 from eventstore.queues import StreamQueues
 from eventstore.request import AppendReceipt, AppendRequest, Check, NewEvent
@@ -78,7 +78,12 @@ class EventStore:
             call_timeout_s=options.call_timeout_s,
         )
         self._pool = AsyncConnectionPool(
-            url, min_size=1, max_size=options.pool_size_max, kwargs=_CONNECTION, open=False, timeout=options.patience_s,
+            url,
+            min_size=1,
+            max_size=options.pool_size_max,
+            kwargs=_CONNECTION,
+            open=False,
+            timeout=options.patience_s,
             reconnect_timeout=_RECONNECT_S,
         )
         self._snapshots_in_progress: set[asyncio.Task[None]] = set()
@@ -100,11 +105,16 @@ class EventStore:
     # Loading
 
     async def load(self, aggregate_class: type[A], stream_id: UUID, tenant: UUID) -> A:
-        """The aggregate from the cache or the log, blank when it has no events. Shared: it must not be changed."""
+        """The aggregate from the cache or the log, blank when it has no events.
+
+        Shared: it must not be changed.
+        """
         cached = self._cached(aggregate_class, stream_id, tenant)
         if cached is not None:
             return cached.aggregate  # type: ignore[return-value]
-        return await self._catch_up(aggregate_class, stream_id, tenant, await self._from_snapshot(aggregate_class, stream_id, tenant))
+        return await self._catch_up(
+            aggregate_class, stream_id, tenant, await self._from_snapshot(aggregate_class, stream_id, tenant)
+        )
 
     async def load_current(self, aggregate_class: type[A], stream_id: UUID, tenant: UUID) -> A:
         """The aggregate as the log has it now. Shared: it must not be changed."""
@@ -119,7 +129,8 @@ class EventStore:
 
     async def _from_snapshot(self, aggregate_class: type[A], stream_id: UUID, tenant: UUID) -> Cached:
         rows = await self._rows(
-            "SELECT version, state FROM erp.read_snapshot(%s, %s, %s)", [tenant, stream_id, snapshot_type(aggregate_class)]
+            "SELECT version, state FROM erp.read_snapshot(%s, %s, %s)",
+            [tenant, stream_id, snapshot_type(aggregate_class)],
         )
         for version, state in rows:
             return Cached(self._codec.decode_state(aggregate_class, stream_id, version, state), len(state))
@@ -132,12 +143,13 @@ class EventStore:
         replayed_from = aggregate.version
         while True:
             rows = await self._rows(
-                "SELECT version, type, schema_version, series, number, data FROM erp.read_stream(%s, %s, %s, %s, %s)",
+                f"SELECT {FIELDS} FROM erp.read_stream(%s, %s, %s, %s, %s)",  # noqa: S608 - names of ours
                 [tenant, stream_id, aggregate_class.TOPIC, aggregate.version, _PAGE_EVENTS],
             )
-            for version, event_type, schema_version, series, number, data in rows:
-                self._codec.decode(stream_id, version, event_type, schema_version, series, number, data).mutate(aggregate)
-                json_bytes += len(data)
+            for row in rows:
+                stored = StoredFields(*row)
+                self._codec.decode(stream_id, stored).mutate(aggregate)
+                json_bytes += len(stored.data)
             if len(rows) < _PAGE_EVENTS:
                 break
         self._cache.put(tenant, aggregate, json_bytes)
@@ -162,8 +174,10 @@ class EventStore:
         answer: Mapping[str, Any],
         metadata: Mapping[str, Any],
     ) -> AppendReceipt:
-        """Store the pending events of `changed`, all or nothing, if those streams and `reads` are still as they were."""
-        events = [self._new_event(aggregate, event) for aggregate in changed for event in aggregate.pending_events]
+        """Store the pending events of `changed`, all or nothing, if nothing read or changed has moved on."""
+        events = [
+            self._new_event(aggregate, event) for aggregate in changed for event in aggregate.pending_events
+        ]
         request = AppendRequest(
             tenant=tenant,
             idempotency_key=idempotency_key,
@@ -211,7 +225,10 @@ class EventStore:
                 self._save_snapshot(tenant, aggregate)
 
     def _save_snapshot(self, tenant: UUID, aggregate: Aggregate) -> None:
-        """Store the state in the background; it only ever spares time, so a failure is no more than logged."""
+        """Store the state in the background.
+
+        It only ever spares time, so a failure is no more than logged.
+        """
         state = self._codec.encode_state(aggregate)
         self._cache.put(tenant, aggregate, len(state))
         parameters = [tenant, aggregate.id, aggregate.version, snapshot_type(type(aggregate)), state]
@@ -220,7 +237,11 @@ class EventStore:
             try:
                 await self._rows("SELECT erp.write_snapshot(%s, %s, %s, %s, %s)", parameters)
             except Unavailable:
-                log.warning("no snapshot of %s at version %s: the event store is away", aggregate.id, aggregate.version)
+                log.warning(
+                    "no snapshot of %s at version %s: the event store is away",
+                    aggregate.id,
+                    aggregate.version,
+                )
 
         task = asyncio.create_task(save(), name="snapshot")
         self._snapshots_in_progress.add(task)
@@ -229,11 +250,14 @@ class EventStore:
     async def find(self, tenant: UUID, idempotency_key: str, request_hash: bytes) -> AppendReceipt | None:
         """`replayed` or `key_reused` when a command was stored under this key, else None."""
         rows = await self._rows(
-            "SELECT request_hash, answer, position, recorded_at FROM erp.read_command(%s, %s)", [tenant, idempotency_key]
+            "SELECT request_hash, answer, position, recorded_at FROM erp.read_command(%s, %s)",
+            [tenant, idempotency_key],
         )
         for stored_hash, answer, position, recorded_at in rows:
             outcome: Any = "replayed" if stored_hash == request_hash else "key_reused"
-            return AppendReceipt(outcome, position=position, recorded_at=recorded_at, answer=orjson.loads(answer))
+            return AppendReceipt(
+                outcome, position=position, recorded_at=recorded_at, answer=orjson.loads(answer)
+            )
         return None
 
     # Questions to the log as a whole
@@ -243,15 +267,20 @@ class EventStore:
         ((tenant,),) = await self._rows("SELECT erp.find_tenant(%s)", [name])
         return tenant  # type: ignore[no-any-return]
 
-    async def register_page(self, tenant: UUID, series: str, after_number: int, limit: int) -> list[RegisterEntry]:
+    async def register_page(
+        self, tenant: UUID, series: str, after_number: int, limit: int
+    ) -> list[RegisterEntry]:
         """The streams that took numbers in `series` after `after_number`, in the order of the numbers."""
         rows = await self._rows(
-            "SELECT number, stream_id FROM erp.read_register(%s, %s, %s, %s)", [tenant, series, after_number, limit]
+            "SELECT number, stream_id FROM erp.read_register(%s, %s, %s, %s)",
+            [tenant, series, after_number, limit],
         )
         return [RegisterEntry(*row) for row in rows]
 
     async def position_at(self, known_at: datetime) -> int:
-        """The last position recorded at or before `known_at`; what is recorded later cannot change it. 0: none.
+        """The last position recorded at or before `known_at`.
+
+        What is recorded later cannot change it. 0: none.
 
         Raises:
             KnownAtInFuture: that instant has not come.
@@ -262,8 +291,11 @@ class EventStore:
         return int(position)
 
     async def _rows(self, query: str, parameters: Sequence[Any]) -> list[Any]:
-        """All rows of a short query. After a restart of the database the pool may be full of dead connections: a query that
-        meets one is asked again on the next."""
+        """All rows of a short query.
+
+        After a restart of the database the pool may be full of dead connections: a query that
+        meets one is asked again on the next.
+        """
         for spare in reversed(range(self._options.pool_size_max + 1)):
             try:
                 async with self._pool.connection() as connection:

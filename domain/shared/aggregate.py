@@ -17,8 +17,9 @@ An aggregate starts blank (version 0, the state before its first event) and chan
         def _closed(self) -> None:
             self.closed = True
 
-State is annotated class attributes with immutable values that apply methods replace, never mutate: aggregates are copied
-shallowly. `TOPIC` is the frozen name in the log; moving or renaming a class changes nothing there.
+State is annotated class attributes with immutable values that apply methods replace, never mutate:
+aggregates are copied shallowly. `TOPIC` is the frozen name in the log; moving or renaming a class changes
+nothing there.
 """
 
 from collections.abc import Iterator, Mapping

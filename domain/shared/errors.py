@@ -25,5 +25,5 @@ class DomainError(Exception):
         self.data = data
 
 
-class Unavailable(Exception):  # noqa: N818 - the state of a dependency, not a mistake of the caller
+class Unavailable(Exception):
     """Something the system stands on cannot be reached right now; nothing that was acknowledged is lost."""

@@ -19,6 +19,9 @@ VERBS = {
     "migrate": "erp.cli.serve:migrate",
     "tenant": "erp.cli.tenant:tenant",
     "token": "erp.cli.token:token",
+    "import": "erp.cli.imports:imports",
+    "verify": "erp.cli.verify:verify",
+    "demo": "erp.cli.demo:demo",
 }
 
 

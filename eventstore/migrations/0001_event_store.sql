@@ -19,7 +19,7 @@ GRANT SELECT ON erp.migrations TO erp_app, erp_reader;
 
 CREATE TABLE erp.tenants (
     tenant uuid PRIMARY KEY,
-    name text NOT NULL UNIQUE CHECK (name ~ '^[a-z0-9][a-z0-9_-]{0,62}$'),
+    name text NOT NULL UNIQUE CHECK (name ~ '^[A-Za-z0-9][A-Za-z0-9 ._-]{0,63}$'),
     base_currency text NOT NULL CHECK (base_currency ~ '^[A-Z]{3}$'),
     time_zone text NOT NULL,
     created_at timestamptz NOT NULL DEFAULT now()
