@@ -12,7 +12,7 @@ import psycopg
 import pytest
 
 from erp.embedded import address
-from erp.embedded.postgres import EmbeddedPostgres, embedded_postgres
+from erp.embedded.postgres import EmbeddedPostgres, PostgresError, embedded_postgres
 
 pytestmark = pytest.mark.integration
 
@@ -126,20 +126,48 @@ def test_a_killed_server_recovers_what_was_committed(home: Path) -> None:
 
 
 def test_a_data_directory_that_was_never_finished_is_made_again(home: Path) -> None:
-    (home / "postgres" / "base").mkdir(parents=True)
-    (home / "postgres" / "PG_VERSION").write_text("18\n")
+    (home / "postgres.new" / "base").mkdir(parents=True)
+    (home / "postgres.new" / "PG_VERSION").write_text("18\n")
     with embedded_postgres(home) as url:
         assert one(url, "SELECT 1") == 1
+
+
+def test_what_is_no_data_directory_is_left_alone(tmp_path: Path) -> None:
+    mine = tmp_path / "postgres" / "mine.txt"
+    mine.parent.mkdir()
+    mine.write_text("precious")
+    with pytest.raises(PostgresError, match="is not a Postgres data directory"), embedded_postgres(tmp_path):
+        pass
+    assert mine.read_text() == "precious"
+
+
+def test_a_broken_configuration_is_told_in_the_servers_words(home: Path) -> None:
+    with embedded_postgres(home):
+        pass
+    config = home / "postgres" / "postgresql.conf"
+    whole = config.read_text()
+    config.write_text(whole + "\nno_such_setting = 1\n")
+    with (
+        pytest.raises(PostgresError, match=r"does not start: .*server\.log") as refused,
+        embedded_postgres(home),
+    ):
+        pass
+    assert "\n" not in str(refused.value)
+    config.write_text(whole)
+
+
+def test_a_home_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(PostgresError, match="Not a directory"), embedded_postgres(tmp_path / "file" / "home"):
+        pass
 
 
 def test_it_works_where_the_path_is_long_and_awkward(tmp_path: Path) -> None:
     home = tmp_path / AWKWARD
     assert address.socket_dir(home).parent == Path("/tmp")  # noqa: S108  # the short place is the point
-    try:
-        with embedded_postgres(home) as url:
-            assert one(url, "SELECT 1") == 1
-    finally:
-        address.socket_dir(home).rmdir()
+    with embedded_postgres(home) as url:
+        assert one(url, "SELECT 1") == 1
+    assert not address.socket_dir(home).exists()
 
 
 def test_an_url_for_another_role_keeps_everything_else() -> None:
