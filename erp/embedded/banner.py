@@ -34,7 +34,7 @@ Try it, in another shell (the token is good for a day):
 
 TOKEN={token}
 
-curl -s {base}/v1/finance/accounts {bearer}
-curl -s {base}/v1/finance/journal-entries {bearer} {as_json}
-curl -s {base}/health/ready
+curl -sw '\\n' {base}/v1/finance/accounts {bearer}
+curl -sw '\\n' {base}/v1/finance/journal-entries {bearer} {as_json}
+curl -sw '\\n' {base}/health/ready
 """

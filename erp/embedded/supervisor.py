@@ -66,7 +66,8 @@ class Supervisor:
             if not self._stop.is_set():
                 self._serve(stack.enter_context(Child(self._settings)))
             self._say("stopping")
-        self._say(f"stopped; everything is kept in {self._settings.home}")
+        kept = f"; your data is in {self._settings.home}" if self._settings.embedded else ""
+        self._say(f"stopped{kept}")
 
     def _prepare(self, stack: ExitStack) -> None:
         """Postgres, schema and the demo company, each only once it is needed and missing."""

@@ -105,7 +105,7 @@ def test_ctrl_c_stops_everything_in_order(up: Running, home: Path, port: int) ->
     assert child is not None
     assert is_ready(port)
     assert up.end(signal.SIGINT) == 0
-    assert up.output().rstrip().endswith(f"everything is kept in {home}")
+    assert up.output().rstrip().endswith(f"stopped; your data is in {home}")
     assert not child.is_running()
     assert not EmbeddedPostgres(home).is_alive()
     assert not is_ready(port)
