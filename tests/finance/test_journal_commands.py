@@ -264,3 +264,33 @@ async def test_above_the_threshold_the_preparer_does_not_reverse(company: Compan
     await company.when(reverse(drafted), by=BOB).then(
         happened(JournalEntry.Reversed), happened(JournalEntry.Posted)
     )
+
+
+async def test_a_period_does_not_close_underneath_a_posting(company: Company):
+    for step in (*BOOKS, ClosePeriod(period="2026-01")):
+        await company.execute(step)
+    results = await asyncio.gather(
+        *(company.execute(invoice()) for _ in range(5)),
+        company.execute(ClosePeriod(period="2026-02")),
+        *(company.execute(invoice()) for _ in range(5)),
+        return_exceptions=True,
+    )
+    answers = [result for result in results if isinstance(result, Answer)]
+    refusals = [result for result in results if isinstance(result, DomainError)]
+    assert len(answers) + len(refusals) == 11
+    assert {refusal.code for refusal in refusals} <= {"finance.period_closed"}
+    closed_at = results[5]
+    assert isinstance(closed_at, Answer)
+    assert all(answer.position <= closed_at.position for answer in answers)
+
+
+async def test_numbers_have_no_gap_however_many_post_at_once(company: Company):
+    for step in BOOKS:
+        await company.execute(step)
+    good, bad = invoice(), invoice(day="2031-01-01")
+    results = await asyncio.gather(
+        *(company.execute(step) for step in [good, bad] * 20), return_exceptions=True
+    )
+    ids = [result.id for result in results if isinstance(result, Answer)]
+    numbers = [(await company.load(JournalEntry, stream_id)).number for stream_id in ids]
+    assert sorted(number for number in numbers if number) == list(range(1, 21))
