@@ -9,7 +9,7 @@ elsewhere.
 """
 
 from binascii import b2a_base64
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final, Literal
@@ -115,6 +115,7 @@ def pack(requests: Sequence[AppendRequest]) -> bytes:
     packed_events: list[dict[str, Any]] = []
     for r, request in enumerate(requests):
         tenant = request.tenant
+        checks = [numbers.setdefault((tenant, check), len(numbers)) for check in request.checks]
         packed_requests.append(
             {
                 "r": r,
@@ -123,10 +124,15 @@ def pack(requests: Sequence[AppendRequest]) -> bytes:
                 "hash": _base64(request.request_hash),
                 "answer": orjson.dumps(request.answer).decode(),
                 "metadata": _base64(request.metadata),
-                "checks": [numbers.setdefault((tenant, check), len(numbers)) for check in request.checks],
+                "checks": checks,
             }
         )
-        packed_events.extend(_packed_events(r, len(packed_events), request.events))
+        checked = dict(
+            zip(((check.stream_id, check.stream_type) for check in request.checks), checks, strict=True)
+        )
+        for event in request.events:
+            c = checked.get((event.stream_id, event.stream_type))
+            packed_events.append(_packed_event(r, len(packed_events), c, event))
     packed_checks = [
         {
             "c": c,
@@ -146,21 +152,20 @@ def unpack(requests: Sequence[AppendRequest], answer: str) -> list[AppendReceipt
     return [_receipt(request, told.get(r)) for r, request in enumerate(requests)]
 
 
-def _packed_events(r: int, first: int, events: Iterable[NewEvent]) -> Iterable[dict[str, Any]]:
-    for n, event in enumerate(events, first):
-        yield {
-            "r": r,
-            "n": n,
-            "id": event.event_id,
-            "stream_type": event.stream_type,
-            "stream": event.stream_id,
-            "version": event.version,
-            "type": event.type,
-            "schema_version": event.schema_version,
-            "series": event.series,
-            "encoding": event.encoding,
-            "data": _base64(event.data),
-        }
+def _packed_event(r: int, n: int, c: int | None, event: NewEvent) -> dict[str, Any]:
+    """The event, its stream told by the check of it; the database refuses one whose stream is not checked."""
+    return {
+        "r": r,
+        "n": n,
+        "c": c,
+        "id": event.event_id,
+        "version": event.version,
+        "type": event.type,
+        "schema_version": event.schema_version,
+        "series": event.series,
+        "encoding": event.encoding,
+        "data": _base64(event.data),
+    }
 
 
 def _receipt(request: AppendRequest, row: Mapping[str, Any] | None) -> AppendReceipt:

@@ -65,7 +65,7 @@ CREATE TABLE erp.snapshots (
     version bigint NOT NULL,
     type text NOT NULL,
     state bytea NOT NULL,
-    PRIMARY KEY (stream_id, version, type)
+    PRIMARY KEY (tenant, stream_id, type, version)
 );
 
 -- Which tenant's books a person's own database login may see; logins are made members of erp_auditor.
@@ -81,11 +81,12 @@ CREATE TABLE erp.clock (
 );
 INSERT INTO erp.clock (floor) VALUES ('-infinity');
 
--- People read events here; the log itself keeps the bytes as they came.
+-- People read events here; the log itself keeps the bytes as they came. Not jsonb, which refuses some strings: one such event
+-- would make the whole view unreadable.
 CREATE VIEW erp.events_readable WITH (security_invoker = true) AS
 SELECT position, tenant, tenant_seq, stream_type, stream_id, version, type, schema_version, series, number, recorded_at,
-       CASE encoding WHEN 'json' THEN convert_from(data, 'UTF8')::jsonb END AS data,
-       convert_from(metadata, 'UTF8')::jsonb AS metadata,
+       CASE encoding WHEN 'json' THEN convert_from(data, 'UTF8')::json END AS data,
+       convert_from(metadata, 'UTF8')::json AS metadata,
        event_id, encode(leaf_hash, 'hex') AS leaf_hash
 FROM erp.events;
 

@@ -17,9 +17,11 @@ $$;
 --
 -- batch: {"requests": [{r, tenant, key, hash, answer, metadata, checks: [c, …]}],
 --         "checks":   [{c, tenant, stream, stream_type, version}],
---         "events":   [{r, n, id, stream_type, stream, version, type, schema_version, series, encoding, data}]}
+--         "events":   [{r, n, c, id, version, type, schema_version, series, encoding, data}]}
 -- with hash, data and metadata in base64. A check demands that the stream is at the version (0: absent; -1: absent, and its
--- events start at version 0). No request of a batch may write a stream that another one checks: the caller sees to that.
+-- events start at version 0). An event belongs to the stream of its check c, which must be one of its request's, and the
+-- versions follow on the checked one: so nothing gets into a stream that was not looked at. No request of a batch may write
+-- a stream that another one checks: the caller sees to that.
 --
 -- Answer: [{r, outcome, position, tenant_seq, recorded_at, answer}], with outcome `appended`, `replayed` or `key_reused`.
 -- A request that is missing in the answer met a stream at another version; nothing of it is stored.
@@ -66,14 +68,20 @@ BEGIN
                    AS r(r int, tenant uuid, key text, hash text, answer text, metadata text, checks int[])
          WHERE NOT coalesce(r.r = ANY (settled), false) AND NOT coalesce(r.checks && outdated, false)
     ), ordered AS MATERIALIZED (
-        SELECT e.*, a.tenant, decode(a.metadata, 'base64') AS metadata,
+        SELECT e.*, k.stream, k.stream_type, a.tenant, decode(a.metadata, 'base64') AS metadata,
+               -- NULL, which the table refuses, when the version does not follow.
+               CASE WHEN e.version = k.version + row_number() OVER (PARTITION BY e.c ORDER BY e.n)
+                    THEN e.version END AS next_version,
                row_number() OVER (ORDER BY e.n) AS nth,
                row_number() OVER (PARTITION BY a.tenant ORDER BY e.n) AS nth_of_tenant,
                row_number() OVER (PARTITION BY a.tenant, e.series ORDER BY e.n) AS nth_of_series
           FROM jsonb_to_recordset(batch->'events')
-               AS e(r int, n int, id uuid, stream_type text, stream uuid, version bigint, type text, schema_version int,
-                    series text, encoding text, data text)
+               AS e(r int, n int, c int, id uuid, version bigint, type text, schema_version int, series text, encoding text,
+                    data text)
           JOIN accepted a ON a.r = e.r
+          LEFT JOIN jsonb_to_recordset(batch->'checks')
+               AS k(c int, tenant uuid, stream uuid, stream_type text, version bigint)
+               ON k.c = e.c AND k.tenant = a.tenant AND k.c = ANY (a.checks)
     ), tenant_end AS MATERIALIZED (
         SELECT t.tenant, coalesce((SELECT e.tenant_seq FROM events e WHERE e.tenant = t.tenant
                                     ORDER BY e.tenant_seq DESC LIMIT 1), 0) AS seq
@@ -83,7 +91,7 @@ BEGIN
                                               ORDER BY e.number DESC LIMIT 1), 0) AS number
           FROM (SELECT DISTINCT o.tenant, o.series FROM ordered o WHERE o.series IS NOT NULL) s
     ), stamped AS MATERIALIZED (
-        SELECT o.r, (coalesce(last.position, 0) + o.nth, t.seq + o.nth_of_tenant, o.version, s.number + o.nth_of_series,
+        SELECT o.r, (coalesce(last.position, 0) + o.nth, t.seq + o.nth_of_tenant, o.next_version, s.number + o.nth_of_series,
                      first_instant + (o.nth - 1) * interval '1 microsecond', o.id, o.tenant, o.stream, o.schema_version,
                      o.stream_type, o.type, o.series, o.encoding, decode(o.data, 'base64'), o.metadata,
                      NULL)::events AS event
@@ -178,7 +186,7 @@ BEGIN
     PERFORM set_config('erp.tenant', of_tenant::text, true);
     RETURN QUERY
         SELECT s.version, s.state FROM snapshots s
-         WHERE s.stream_id = of_stream AND s.type = of_type
+         WHERE s.tenant = of_tenant AND s.stream_id = of_stream AND s.type = of_type
          ORDER BY s.version DESC LIMIT 1;
 END
 $$;
