@@ -1,14 +1,23 @@
-"""A store over an aggregate of its own, in a tenant made for the test."""
+"""A store over an aggregate of its own, in a tenant made for the test; a database of its own where the
+log must be alone.
+"""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from urllib.parse import parse_qs, urlsplit, urlunsplit
 from uuid import UUID, uuid4
 
+import psycopg
 import pytest
 
 from erp.embedded.address import with_user
 from eventstore.codec import Codec
+from eventstore.migrate import migrate
 from eventstore.store import EventStore, StoreOptions
 from eventstore.tenants import register_tenant
+from tests.eventstore.proxy import Proxy
 from tests.eventstore.tally import Tally
 
 MakeTenant = Callable[[], UUID]
@@ -29,12 +38,7 @@ def reader_url(postgres_url: str) -> str:
 @pytest.fixture(scope="session")
 def make_tenant(postgres_url: str) -> MakeTenant:
     """Makes a tenant with nothing in it."""
-
-    def make() -> UUID:
-        name = f"t{uuid4().hex}"
-        return register_tenant(postgres_url, name, base_currency="EUR", time_zone="UTC")[0].tenant
-
-    return make
+    return lambda: new_tenant(postgres_url)
 
 
 @pytest.fixture
@@ -48,3 +52,53 @@ async def store(app_url: str) -> AsyncIterator[EventStore]:
     """A store that takes a snapshot every ten events."""
     async with EventStore(app_url, Codec([Tally]), StoreOptions(snapshot_every_events=10)) as opened:
         yield opened
+
+
+@pytest.fixture
+def empty_url(postgres_url: str) -> Iterator[str]:
+    """The owner's URL of a database with nothing in it, removed afterwards."""
+    with _database(postgres_url) as url:
+        yield url
+
+
+@pytest.fixture
+def own_url(empty_url: str) -> str:
+    """The owner's URL of a migrated database whose log starts at position 1 and whose functions may be
+    replaced.
+    """
+    migrate(empty_url)
+    return empty_url
+
+
+@pytest.fixture
+async def proxy(app_url: str) -> AsyncIterator[Proxy]:
+    """Stands between the application and Postgres, and breaks what is to be broken."""
+    query = parse_qs(urlsplit(app_url).query)
+    # Not tmp_path: the path of a Unix socket must be short.
+    with TemporaryDirectory(prefix="erp-proxy-", ignore_cleanup_errors=True) as folder:
+        server = Path(query["host"][0]) / f".s.PGSQL.{query['port'][0]}"
+        async with Proxy(server, Path(folder)) as standing:
+            yield standing
+
+
+@pytest.fixture
+def proxied_url(app_url: str, proxy: Proxy) -> str:
+    """The application's URL, by way of the proxy."""
+    parts = urlsplit(app_url)
+    return urlunsplit(parts._replace(query=f"host={proxy.folder}&port={proxy.port}"))
+
+
+def new_tenant(owner_url: str) -> UUID:
+    """A tenant with nothing in it, in any database."""
+    return register_tenant(owner_url, f"t{uuid4().hex}", base_currency="EUR", time_zone="UTC")[0].tenant
+
+
+@contextmanager
+def _database(cluster_url: str) -> Iterator[str]:
+    name = f"scratch_{uuid4().hex}"
+    with psycopg.connect(cluster_url, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}".encode())
+        try:
+            yield urlunsplit(urlsplit(cluster_url)._replace(path=f"/{name}"))
+        finally:
+            connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())

@@ -45,7 +45,7 @@ class Tally(Aggregate):
         return self
 
     @event(Numbered)
-    def _numbered(self, number: int | None = None) -> None:
+    def _numbered(self, *, series: str, number: int | None = None) -> None:
         self.number = number
 
 

@@ -32,7 +32,7 @@ class Fixtures:
     """What the fixture above puts into a test case."""
 
     pool: ClassVar["ConnectionPool[psycopg.Connection[Any]]"]
-    make_tenant: ClassVar[MakeTenant]
+    make_tenant: ClassVar[Any]
 
 
 @pytest.mark.usefixtures("recorder_pool")
@@ -109,7 +109,7 @@ def test_library_application_runs_on_the_store(app_url: str, tenant: UUID) -> No
         "EVENTSTORE_TENANT": str(tenant),
         "IS_SNAPSHOTTING_ENABLED": "y",
     }
-    with Application(env=env) as application:
+    with Application[UUID](env=env) as application:
         dog = Dog("Fido")
         dog.add_trick("roll over")
         application.save(dog)
