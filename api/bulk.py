@@ -89,12 +89,13 @@ class BulkEndpoint:
     async def _answer(self, call: Call, caller: Caller, number: int, line: bytes) -> bytes:
         """What became of one line; never an exception, which would end the other lines too."""
         try:
-            told = await self._carried_out(call, caller, line)
+            told = {"line": number, **await self._carried_out(call, caller, line)}
         except Exception as error:  # noqa: BLE001 - see above; `Fault` logs what is not foreseen
             fault = Fault.of(error, call.correlation_id)
-            standard = {"status": fault.status, "code": fault.code, "detail": fault.detail}
+            standard = {"line": number, "status": fault.status, "code": fault.code, "detail": fault.detail}
+            # A broken rule may know of a `line` too, one of the entry; here it means the line of the request.
             told = {**standard, **fault.members, **standard}
-        return orjson.dumps({"line": number, **told}, option=orjson.OPT_APPEND_NEWLINE, default=str)
+        return orjson.dumps(told, option=orjson.OPT_APPEND_NEWLINE, default=str)
 
     async def _carried_out(self, call: Call, caller: Caller, line: bytes) -> dict[str, Any]:
         asked = _asked(line)

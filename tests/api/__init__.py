@@ -1,0 +1,1 @@
+"""The HTTP layer, around a bus and a store in memory."""
