@@ -1,15 +1,39 @@
 """What every test may ask for. One embedded Postgres serves the whole run."""
 
+import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 
+@contextmanager
+def _home() -> Iterator[Path]:
+    # Not under pytest's own folder: as root, another run of pytest closes that to other users when it starts,
+    # and the server, which never runs as root, could not reach its data any more.
+    with tempfile.TemporaryDirectory(prefix="erp-test-") as folder:
+        yield Path(folder).resolve() / ".erp"
+
+
+@pytest.fixture
+def home() -> Iterator[Path]:
+    """A home of the test's own, not made yet; no server is left in it, however the test ends."""
+    from erp.embedded.postgres import EmbeddedPostgres
+
+    with _home() as home:
+        yield home
+        server = EmbeddedPostgres(home)
+        if server.is_alive():
+            with server:  # the last one out stops what a killed process has left running
+                pass
+
+
 @pytest.fixture(scope="session")
-def postgres_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The home of the run's embedded Postgres; made before the server, removed by pytest."""
-    return tmp_path_factory.mktemp("home")
+def postgres_home() -> Iterator[Path]:
+    """The home of the run's embedded Postgres."""
+    with _home() as home:
+        yield home
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,6 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -86,15 +85,11 @@ def test_a_process_that_only_verifies_makes_no_tokens(monkeypatch: pytest.Monkey
     )
 
 
-@pytest.fixture
-def home(tmp_path: Path) -> Iterator[Path]:
-    yield tmp_path / ".erp"
-    with EmbeddedPostgres(tmp_path / ".erp"):
-        pass
-
-
 @pytest.mark.integration
-def test_migrate_runs_postgres_for_its_own_duration_and_refuses_a_newer_schema(home: Path) -> None:
+def test_migrate_runs_postgres_for_its_own_duration_and_refuses_a_newer_schema(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ERP_HOME", str(home))
     first, again = erp("migrate"), erp("migrate")
     assert first.exit_code == again.exit_code == 0
     assert "applied 0001" in first.output

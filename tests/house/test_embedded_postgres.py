@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import psycopg
@@ -26,16 +26,6 @@ with EmbeddedPostgres(Path(sys.argv[1])):
     print("in", flush=True)
     sys.stdin.read()
 """
-
-
-@pytest.fixture
-def home(tmp_path: Path) -> Iterator[Path]:
-    """A home that no server is left in, however the test ends."""
-    home = tmp_path / "home"
-    home.mkdir()
-    yield home
-    with EmbeddedPostgres(home):  # the last one out stops what a killed process left running
-        pass
 
 
 def another_process(home: Path) -> subprocess.Popen[bytes]:
@@ -162,8 +152,8 @@ def test_a_home_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
         pass
 
 
-def test_it_works_where_the_path_is_long_and_awkward(tmp_path: Path) -> None:
-    home = tmp_path / AWKWARD
+def test_it_works_where_the_path_is_long_and_awkward(home: Path) -> None:
+    home = home / AWKWARD
     assert address.socket_dir(home).parent == Path("/tmp")  # noqa: S108  # the short place is the point
     with embedded_postgres(home) as url:
         assert one(url, "SELECT 1") == 1

@@ -77,14 +77,6 @@ def until(happened: Callable[[], bool], running: Running | None = None) -> None:
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> Iterator[Path]:
-    home = tmp_path / ".erp"
-    yield home
-    with EmbeddedPostgres(home):  # the last one out stops what a killed process left running
-        pass
-
-
-@pytest.fixture
 def port() -> int:
     return free_port()
 
