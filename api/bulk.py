@@ -15,10 +15,10 @@ from collections import deque
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Annotated, Any, Final
-from uuid import uuid4
 
 import orjson
 from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
+from uuid_utils import uuid4
 
 from api.auth import Caller, Gate
 from api.call import IDEMPOTENCY_KEY, Call

@@ -2,9 +2,9 @@
 
 import re
 from typing import Final
-from uuid import uuid4
 
 from starlette.types import Receive, Scope
+from uuid_utils import uuid4
 
 from api.errors import BodyTooLarge, ClientGone, InvalidRequest, UnsupportedMediaType
 

@@ -127,4 +127,4 @@ def context_of(
 
 def instant(moment: datetime) -> str:
     """RFC 3339 in UTC with microseconds, always of the same length, so that it sorts as text."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return moment.astimezone(UTC).isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"

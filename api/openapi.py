@@ -163,7 +163,10 @@ def _list(route: ListRoute, context: ContextRoutes, schemas: _Schemas) -> Json:
         "required": ["items", "next_cursor"],
         "properties": {
             "items": {"type": "array", "items": schemas.of(route.item)},
-            "next_cursor": {"type": ["string", "null"], "description": "Null on the last page."},
+            "next_cursor": {
+                "anyOf": [{"type": "string"}, {"type": "null"}],
+                "description": "Null on the last page.",
+            },
         },
     }
     operation = _query(route.page, context, page, headers())
