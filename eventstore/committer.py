@@ -10,7 +10,8 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Final
+from itertools import count
+from typing import Any, Final, NamedTuple
 
 import psycopg
 
@@ -24,7 +25,14 @@ Connect = Callable[[], Awaitable[psycopg.AsyncConnection[Any]]]
 _RETRY_PAUSE_S: Final = 0.05
 # The class of program_limit_exceeded: psycopg counts it as operational, but it will not pass by waiting.
 _ASKED_TOO_MUCH: Final = "54"
-_Waiting = tuple[AppendRequest, "asyncio.Future[AppendReceipt]"]
+
+
+class _Waiting(NamedTuple):
+    """A request, who is to be told how it ended, and when it came (in the loop's seconds)."""
+
+    request: AppendRequest
+    settled: "asyncio.Future[AppendReceipt]"
+    arrived_s: float
 
 
 def is_outage(error: Exception) -> bool:
@@ -39,7 +47,8 @@ class GroupCommitter:
     Args:
         connect: opens a connection in autocommit mode.
         batch_requests_max: how many requests share a transaction at most.
-        patience_s: how long a batch is tried while the database is out of reach, before its requests fail.
+        patience_s: how long a batch is tried while the database is out of reach, from the arrival of its last
+            request on; twice in any case.
         call_timeout_s: how long one call may take before its connection is given up.
     """
 
@@ -75,8 +84,9 @@ class GroupCommitter:
             raise Unavailable(detail)
         if self._loop is None:
             self._loop = asyncio.create_task(self._commit_batches(), name="group-committer")
-        settled: asyncio.Future[AppendReceipt] = asyncio.get_running_loop().create_future()
-        self._waiting.append((request, settled))
+        loop = asyncio.get_running_loop()
+        settled: asyncio.Future[AppendReceipt] = loop.create_future()
+        self._waiting.append(_Waiting(request, settled, loop.time()))
         self._arrived.set()
         return await settled
 
@@ -107,57 +117,60 @@ class GroupCommitter:
             and len(deferred) < self._batch_requests_max
         ):
             waiting = self._waiting.popleft()
-            (taken if batch.add(waiting[0]) else deferred).append(waiting)
+            (taken if batch.add(waiting.request) else deferred).append(waiting)
         self._waiting.extendleft(reversed(deferred))
         return taken
 
     async def _settle(self, batch: Sequence[_Waiting]) -> None:
-        requests = [request for request, _ in batch]
+        requests = [waiting.request for waiting in batch]
+        # From the last arrival on: who had to wait for others does not wait for the database as long again.
+        give_up_at = max(waiting.arrived_s for waiting in batch) + self._patience_s
         try:
-            receipts = await self._commit(requests)
-        except psycopg.Error as error:
-            if len(batch) > 1:
-                middle = len(batch) // 2
-                await self._settle(batch[:middle])
-                await self._settle(batch[middle:])
-                return
+            receipts = await self._commit(requests, give_up_at)
+        except Unavailable as error:
             self._fail(batch, error)
         except Exception as error:  # noqa: BLE001 - whatever it is, those who wait must learn of it
-            self._fail(batch, error)
+            if len(batch) == 1:
+                self._fail(batch, error)
+                return
+            middle = len(batch) // 2
+            await self._settle(batch[:middle])
+            await self._settle(batch[middle:])
         else:
-            for (_, settled), receipt in zip(batch, receipts, strict=True):
+            for waiting, receipt in zip(batch, receipts, strict=True):
                 # Whoever waited may have hung up; the events are stored all the same.
-                if not settled.done():
-                    settled.set_result(receipt)
+                if not waiting.settled.done():
+                    waiting.settled.set_result(receipt)
 
     def _fail(self, batch: Sequence[_Waiting], error: Exception) -> None:
-        for _, settled in batch:
-            if not settled.done():
-                settled.set_exception(error)
+        for waiting in batch:
+            if not waiting.settled.done():
+                waiting.settled.set_exception(error)
 
-    async def _commit(self, requests: Sequence[AppendRequest]) -> list[AppendReceipt]:
+    async def _commit(self, requests: Sequence[AppendRequest], give_up_at: float) -> list[AppendReceipt]:
         """One transaction, sent again while the database is out of reach and there is patience left."""
         packed = pack(requests).decode()
         clock = asyncio.get_running_loop().time
-        give_up_at = clock() + self._patience_s
-        while True:
+        for attempt in count(1):
             try:
                 answer = await asyncio.wait_for(self._call(packed), self._call_timeout_s)
             except (psycopg.OperationalError, psycopg.InterfaceError, OSError, TimeoutError) as error:
                 await self._hang_up()
                 if not is_outage(error):
                     raise
-                if clock() >= give_up_at:
+                # Twice in any case: one broken connection does not mean that the database is gone.
+                if attempt > 1 and clock() >= give_up_at:
                     detail = "The event store cannot be reached."
                     raise Unavailable(detail) from error
-                log.warning(
-                    "append not answered, sending it again: %s", str(error).strip() or type(error).__name__
-                )
+                if attempt == 1:
+                    reason = str(error).strip() or type(error).__name__
+                    log.warning("append not answered, sending it again: %s", reason)
                 await asyncio.sleep(_RETRY_PAUSE_S)
             else:
                 self.batches += 1
                 self.requests += len(requests)
                 return unpack(requests, answer)
+        raise AssertionError
 
     async def _call(self, packed: str) -> str:
         if self._connection is None:

@@ -66,6 +66,13 @@ class AppendRequest:
     checks: tuple[Check, ...]
     events: tuple[NewEvent, ...]
 
+    def __post_init__(self) -> None:
+        if not self.events:
+            detail = (
+                "a request with no events stores nothing, so its outcome could not be told from a conflict"
+            )
+            raise ValueError(detail)
+
 
 @dataclass(frozen=True, slots=True)
 class AppendReceipt:
