@@ -52,7 +52,7 @@ def openapi(contexts: Sequence[ContextRoutes], *, version: str) -> Json:
             "title": "KILLER ERP",
             "version": version,
             "description": "Books, stock and orders, event-sourced. Money is a decimal string.",
-            "license": {"name": "MIT", "identifier": "MIT"},
+            "license": {"name": "MIT"},
         },
         "servers": [{"url": "/"}],
         "security": [{"token": []}],
