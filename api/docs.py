@@ -92,6 +92,9 @@ def _in_3_0(value: Any) -> Any:
     said = {name: _in_3_0(each) for name, each in value.items()}
     if "const" in said:
         said["enum"] = [said.pop("const")]
+    if "patternProperties" in said:
+        # 3.0 cannot say what names are allowed, only what they may hold.
+        said["additionalProperties"] = next(iter(said.pop("patternProperties").values()))
     branches = said.get("anyOf")
     if isinstance(branches, list) and {"type": "null"} in branches:
         kept = [branch for branch in branches if branch != {"type": "null"}]

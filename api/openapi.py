@@ -207,11 +207,7 @@ def _bulk(contexts: Sequence[ContextRoutes], schemas: _Schemas) -> Json:
         "requestBody": {
             "required": True,
             # A line is a `BulkLine`; OpenAPI 3.1 has no word for a sequence of JSON texts.
-            "content": {
-                "application/x-ndjson": {
-                    "schema": {"type": "string", "contentMediaType": "application/x-ndjson"}
-                }
-            },
+            "content": {"application/x-ndjson": {"schema": {"type": "string"}}},
         },
         "responses": {
             "200": {
