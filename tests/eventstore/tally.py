@@ -41,11 +41,11 @@ class Tally(Aggregate):
 
     def take_number(self, series: str) -> "Tally":
         """Take the next number of the series, and return the aggregate for more."""
-        self._numbered(series=series)
+        self._numbered(series=series, number=None)
         return self
 
     @event(Numbered)
-    def _numbered(self, *, series: str, number: int | None = None) -> None:
+    def _numbered(self, *, series: str, number: int | None) -> None:
         self.number = number
 
 
