@@ -52,7 +52,7 @@ class BulkEndpoint:
     def __init__(
         self, routes: Sequence[CommandRoute], gate: Gate, runner: Runner, settings: ApiSettings
     ) -> None:
-        self._routes: Mapping[str, CommandRoute] = {route.command.name: route for route in routes}
+        self._routes: Mapping[str, CommandRoute] = {route.command.TOPIC: route for route in routes}
         self._gate = gate
         self._runner = runner
         self._settings = settings

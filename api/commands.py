@@ -47,9 +47,9 @@ class Runner:
         try:
             answer = await self._bus.execute(command, context)
         except Exception as error:
-            self._metrics.command_ended(command.name, str(getattr(error, "code", type(error).__name__)))
+            self._metrics.command_ended(command.TOPIC, str(getattr(error, "code", type(error).__name__)))
             raise
-        self._metrics.command_ended(command.name, "replayed" if answer.replayed else "done")
+        self._metrics.command_ended(command.TOPIC, "replayed" if answer.replayed else "done")
         return answer
 
     async def run_to_end(self, command: Command, context: Context) -> Answer:

@@ -126,7 +126,7 @@ def _command(route: CommandRoute, context: ContextRoutes, schemas: _Schemas) -> 
     body, params = schemas.body(route)
     status = "201" if route.command.creates else "200"
     operation: Json = {
-        "operationId": route.command.name,
+        "operationId": route.command.TOPIC,
         "summary": summary(route.command),
         "tags": [context.name],
         "parameters": [
@@ -195,7 +195,7 @@ def _query(query: Callable[..., object], context: ContextRoutes, schema: Json, a
 
 
 def _bulk(contexts: Sequence[ContextRoutes], schemas: _Schemas) -> Json:
-    names = [route.command.name for context in contexts for route in context.commands]
+    names = [route.command.TOPIC for context in contexts for route in context.commands]
     line = schemas.resolved(BulkLine)
     line["properties"]["command"]["enum"] = names
     return {

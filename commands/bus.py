@@ -31,7 +31,8 @@ class Command(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    name: ClassVar[str]
+    TOPIC: ClassVar[str]
+    """The command's name in bulk requests and metadata, frozen like those of events."""
     creates: ClassVar[bool] = False
     """Whether success makes a new thing (HTTP 201)."""
 
@@ -230,7 +231,7 @@ def _metadata(command: Command, context: Context) -> dict[str, Any]:
     }
     return {
         "actor": context.actor,
-        "command": command.name,
+        "command": command.TOPIC,
         "correlation_id": context.correlation_id,
         **{name: value for name, value in optional.items() if value},
     }

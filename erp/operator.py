@@ -27,7 +27,7 @@ class Operator:
         Raises:
             DomainError, commands.errors.CommandError, Unavailable: as the bus does.
         """
-        asked = orjson.dumps([command.name, command.model_dump(mode="json")], option=orjson.OPT_SORT_KEYS)
+        asked = orjson.dumps([command.TOPIC, command.model_dump(mode="json")], option=orjson.OPT_SORT_KEYS)
         context = Context(
             tenant=self._tenant,
             actor=self._user,

@@ -109,7 +109,7 @@ class Company:
             actor=by,
             permissions=Permissions(permissions),
             idempotency_key=key or str(uuid4()),
-            request_hash=sha256(f"{command.name} {command.model_dump_json()}".encode()).digest(),
+            request_hash=sha256(f"{command.TOPIC} {command.model_dump_json()}".encode()).digest(),
             correlation_id="test",
             expected_version=expected_version,
         )
@@ -159,7 +159,7 @@ class Scenario:
             await self.company.execute(command, **self.circumstances)
         except (DomainError, CommandError) as error:
             refusal = error
-        assert refusal is not None, f"{command.name} was not refused"
+        assert refusal is not None, f"{command.TOPIC} was not refused"
         assert refusal.code == code, refusal.detail
         assert self.company.store.recorded == []
         return refusal

@@ -17,7 +17,7 @@ Year = Annotated[int, Field(strict=True, ge=1900, le=2299)]
 class OpenFiscalYear(FixedPermission):
     """Open the twelve monthly periods of a fiscal year."""
 
-    name = "finance.open_fiscal_year"
+    TOPIC = "finance.open_fiscal_year"
     needs = "finance.periods:write"
     creates = True
 
@@ -29,7 +29,7 @@ class OpenFiscalYear(FixedPermission):
 class ClosePeriod(FixedPermission):
     """End postings to the first open period."""
 
-    name = "finance.close_period"
+    TOPIC = "finance.close_period"
     needs = "finance.periods:write"
 
     period: PeriodName
@@ -39,7 +39,7 @@ class ClosePeriod(FixedPermission):
 class ReopenPeriod(FixedPermission):
     """Allow postings to the last closed period again."""
 
-    name = "finance.reopen_period"
+    TOPIC = "finance.reopen_period"
     needs = "finance.periods:write"
 
     period: PeriodName
@@ -49,7 +49,7 @@ class ReopenPeriod(FixedPermission):
 class LockPeriod(FixedPermission):
     """End postings to the first closed period for good."""
 
-    name = "finance.lock_period"
+    TOPIC = "finance.lock_period"
     needs = "finance.periods:write"
 
     period: PeriodName

@@ -28,13 +28,12 @@ Currencies = Annotated[
 class OpenAccount(FixedPermission):
     """Add an account to the chart."""
 
-    name = "finance.open_account"
+    TOPIC = "finance.open_account"
     needs = "finance.accounts:write"
     creates = True
 
     code: NaturalKey
-    # `name` in JSON; in Python that is the name of the command.
-    account_name: AccountName = Field(alias="name")
+    name: AccountName
     type: AccountType
     parent: NaturalKey | None = None
     currencies: Currencies | None = None
@@ -44,7 +43,7 @@ class OpenAccount(FixedPermission):
 class CloseAccount(FixedPermission):
     """End all postings to an account."""
 
-    name = "finance.close_account"
+    TOPIC = "finance.close_account"
     needs = "finance.accounts:write"
 
     code: NaturalKey
@@ -59,7 +58,7 @@ async def open_account(command: OpenAccount, work: Work) -> Account:
     account = accounts[command.code]
     account.open(
         code=command.code,
-        name=command.account_name,
+        name=command.name,
         type=command.type,
         currencies=command.currencies,
         parent_code=command.parent,

@@ -35,7 +35,7 @@ LINES_MAX: Final = 1000
 class SetApprovalPolicy(FixedPermission):
     """Set the amount above which another user than the preparer has to post."""
 
-    name = "finance.set_approval_policy"
+    TOPIC = "finance.set_approval_policy"
     needs = "finance.approval_policy:write"
 
     currency: CurrencyCode
@@ -70,7 +70,7 @@ class Line(BaseModel):
 class PostJournalEntry(Command):
     """Post a journal entry, or leave it as a draft."""
 
-    name = "finance.post_journal_entry"
+    TOPIC = "finance.post_journal_entry"
     creates = True
 
     journal: NaturalKey = "general"
@@ -105,7 +105,7 @@ class PostJournalEntry(Command):
 class PostDraft(FixedPermission):
     """Post a draft as it is."""
 
-    name = "finance.post_draft"
+    TOPIC = "finance.post_draft"
     needs = "finance.journal_entries:post"
 
     id: UUID
@@ -114,7 +114,7 @@ class PostDraft(FixedPermission):
 class ReverseJournalEntry(FixedPermission):
     """Take a posted entry back by a new one with debits and credits swapped."""
 
-    name = "finance.reverse_journal_entry"
+    TOPIC = "finance.reverse_journal_entry"
     needs = "finance.journal_entries:post"
     creates = True
 
@@ -126,7 +126,7 @@ class ReverseJournalEntry(FixedPermission):
 class DiscardDraft(FixedPermission):
     """Throw a draft away."""
 
-    name = "finance.discard_draft"
+    TOPIC = "finance.discard_draft"
     needs = "finance.journal_entries:write"
 
     id: UUID

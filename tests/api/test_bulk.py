@@ -27,7 +27,7 @@ async def test_every_line_stands_alone(client, world):
     """Good ones are carried out, whatever is wrong around them; each answer says which line it means."""
 
     async def behaviour(command, context):
-        if command.name == "finance.open_account":
+        if command.TOPIC == "finance.open_account":
             raise AccountExists("It exists.", account=command.code, line="posing")
         if getattr(command, "memo", "") == "down":
             raise Unavailable

@@ -97,7 +97,7 @@ async def test_every_route_of_finance(client, world, *, method, path, body, stat
     expected = None if location is None else location.replace("{id}", answer.json()["id"])
     assert answer.headers.get("location") == expected
     ((command, _),) = world.bus.asked
-    assert command.name.startswith("finance.")
+    assert command.TOPIC.startswith("finance.")
     if "1%20A" in path:
         assert command.code == "1 A"
     if ID in path:

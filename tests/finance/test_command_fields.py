@@ -120,7 +120,7 @@ def test_what_is_no_natural_key(code: Any):
 def test_unknown_fields_are_refused_where_they_are():
     assert places(PostJournalEntry, {**DATA, "number": 1}) == {("number",)}
     assert places(PostJournalEntry, with_line(amount="1")) == {("lines", 1, "amount")}
-    assert places(OpenAccount, {**ACCOUNT, "account_name": "x"}) == {("account_name",)}
+    assert places(OpenAccount, {**ACCOUNT, "TOPIC": "x"}) == {("TOPIC",)}
 
 
 def test_missing_fields_are_named():
@@ -171,7 +171,7 @@ def test_what_is_no_id(stream_id: Any):
 
 
 def test_names_are_those_of_the_contract():
-    assert sorted(command.name for command in HANDLERS) == [
+    assert sorted(command.TOPIC for command in HANDLERS) == [
         "finance.close_account",
         "finance.close_period",
         "finance.discard_draft",
@@ -184,7 +184,7 @@ def test_names_are_those_of_the_contract():
         "finance.reverse_journal_entry",
         "finance.set_approval_policy",
     ]
-    assert sorted(command.name for command in HANDLERS if command.creates) == [
+    assert sorted(command.TOPIC for command in HANDLERS if command.creates) == [
         "finance.open_account",
         "finance.open_fiscal_year",
         "finance.post_journal_entry",
@@ -192,7 +192,7 @@ def test_names_are_those_of_the_contract():
     ]
 
 
-@pytest.mark.parametrize("command", HANDLERS, ids=lambda command: command.name)
+@pytest.mark.parametrize("command", HANDLERS, ids=lambda command: command.TOPIC)
 def test_every_command_describes_itself(command: type[Command]):
     schema = command.model_json_schema()
     assert schema["additionalProperties"] is False
