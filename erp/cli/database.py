@@ -10,17 +10,21 @@ from erp.settings import Settings
 def database(settings: Settings) -> Iterator[None]:
     """Postgres is there, at the URLs of these settings.
 
-    An embedded one has this version's schema too; a deployed one is migrated by its owner: `erp migrate`.
+    It has exactly this version's schema: an embedded one is migrated here, a deployed one by its owner with
+    `erp migrate`.
 
     Raises:
         PostgresError: the embedded server cannot be started.
-        SchemaTooNew: a newer version has used this home.
+        SchemaTooOld: a deployed one has not been migrated.
+        SchemaTooNew: a newer version has used the database.
     """
+    from eventstore.migrate import migrate, require_current
+
     if not settings.embedded:
+        require_current(settings.postgres.need("url"))
         yield
         return
     from erp.embedded.postgres import EmbeddedPostgres
-    from eventstore.migrate import migrate
 
     with EmbeddedPostgres(settings.home):
         migrate(settings.postgres.need("owner_url"))

@@ -2,8 +2,10 @@
 
 import os
 import signal
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import click
@@ -41,8 +43,23 @@ def api(host: str | None, port: int | None, workers: int | None, lifeline: int |
     settings = _serving(load_settings(), host=host, port=port, workers=workers)
     if lifeline is not None:
         end_with_pipe(lifeline)
-    with database(settings), _postgres_kept_up(settings, supervised=lifeline is not None):
+    with (
+        database(settings),
+        _postgres_kept_up(settings, supervised=lifeline is not None),
+        _metrics_of_all_workers(settings.http.workers),
+    ):
         _serve(settings.http)
+
+
+@contextmanager
+def _metrics_of_all_workers(workers: int) -> Iterator[None]:
+    """Whichever worker answers `/metrics` speaks for all: they count into one folder."""
+    if workers == 1:
+        yield
+        return
+    with tempfile.TemporaryDirectory(prefix="erp-metrics-") as folder:
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
+        yield
 
 
 def _serve(http: HttpSettings) -> None:
@@ -93,7 +110,21 @@ def worker() -> Any:
     from erp.embedded.lifeline import end_with_parent
 
     end_with_parent()
+    _forget_dead_workers()
     return create_app()
+
+
+def _forget_dead_workers() -> None:
+    """Whoever takes the place of a worker that was killed takes what it had in flight out of the metrics."""
+    import psutil
+    from prometheus_client.multiprocess import mark_process_dead
+
+    folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
+    if folder is None:
+        return
+    pids = {int(file.stem.rpartition("_")[2]) for file in Path(folder).glob("gauge_live*.db")}
+    for pid in pids - set(psutil.pids()):
+        mark_process_dead(pid)  # type: ignore[no-untyped-call]
 
 
 def _serving(settings: Settings, **options: str | int | None) -> Settings:
