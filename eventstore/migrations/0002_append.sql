@@ -137,7 +137,8 @@ BEGIN
         -- The open end: wait for those who are numbering, then forbid this instant to all who come.
         PERFORM pg_advisory_xact_lock(4712820726);
         SELECT e.position, e.recorded_at INTO last FROM events e ORDER BY e.position DESC LIMIT 1;
-        IF known_at > greatest(clock_timestamp(), last.recorded_at) THEN
+        -- What was resolved before does not become the future because the clock was set back.
+        IF known_at > greatest(clock_timestamp(), last.recorded_at, (SELECT c.floor FROM clock c)) THEN
             RETURN NULL;
         END IF;
         UPDATE clock SET floor = known_at WHERE floor < known_at;
