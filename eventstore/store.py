@@ -218,30 +218,32 @@ class EventStore:
                 self._cache.drop(tenant, aggregate.id)
                 continue
             before = self._cache.get(tenant, aggregate.id)
-            added_bytes = sum(len(event.data) for event in events if event.stream_id == aggregate.id)
-            self._cache.put(tenant, aggregate, (before.json_bytes if before else 0) + added_bytes)
             every = self._options.snapshot_every_events
             if aggregate.version // every > (aggregate.version - len(pending)) // every:
                 self._save_snapshot(tenant, aggregate)
+            elif before is not None or aggregate.version == len(pending):
+                # One that was squeezed out meanwhile is left out: how large it is, nobody knows any more.
+                added_bytes = sum(len(event.data) for event in events if event.stream_id == aggregate.id)
+                self._cache.put(tenant, aggregate, (before.json_bytes if before else 0) + added_bytes)
 
     def _save_snapshot(self, tenant: UUID, aggregate: Aggregate) -> None:
         """Store the state in the background.
 
         It only ever spares time, so a failure is no more than logged.
         """
-        state = self._codec.encode_state(aggregate)
+        try:
+            state = self._codec.encode_state(aggregate)
+        except (TypeError, ValueError):
+            log.exception("no snapshot of %s: its state has no JSON form", aggregate.id)
+            return
         self._cache.put(tenant, aggregate, len(state))
         parameters = [tenant, aggregate.id, aggregate.version, snapshot_type(type(aggregate)), state]
 
         async def save() -> None:
             try:
                 await self._rows("SELECT erp.write_snapshot(%s, %s, %s, %s, %s)", parameters)
-            except Unavailable:
-                log.warning(
-                    "no snapshot of %s at version %s: the event store is away",
-                    aggregate.id,
-                    aggregate.version,
-                )
+            except (Unavailable, psycopg.Error) as error:
+                log.warning("no snapshot of %s at version %s: %s", aggregate.id, aggregate.version, error)
 
         task = asyncio.create_task(save(), name="snapshot")
         self._snapshots_in_progress.add(task)
