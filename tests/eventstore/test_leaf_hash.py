@@ -137,7 +137,9 @@ def test_database_and_program_agree(database: "psycopg.Connection[Any]", event: 
 @settings(max_examples=200)
 @given(event=events, data=st.data())
 def test_every_column_counts(event: StoredEvent, data: st.DataObject) -> None:
-    """Whichever column changes, the hash does. (No number and number 0 are alike, as are no series and ''.)"""
+    """Whichever column changes, the hash does. (No number and number 0 are alike, as are no series and
+    ''.)
+    """
     column = data.draw(st.sampled_from(StoredEvent._fields))
     other = getattr(data.draw(events), column)
     same = (getattr(event, column) or None) == (other or None)
