@@ -73,7 +73,7 @@ def _serve(http: HttpSettings) -> None:
             port=http.port,
             workers=http.workers,
             loop="uvloop",
-            http="httptools",
+            http="erp.wire:Wire",
             ws="none",
             access_log=False,
             log_level="warning",

@@ -1,0 +1,1 @@
+"""The whole system, through HTTP, signals and its database."""

@@ -1,0 +1,44 @@
+"""One running system for all of these tests; a tenant for each."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from erp.embedded.postgres import EmbeddedPostgres
+from eventstore.migrate import migrate
+from tests.e2e.system import Api, Books, Home
+
+
+@pytest.fixture(scope="session")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
+    """A home with Postgres running and migrated; it is stopped when the last user of it is gone."""
+    path = tmp_path_factory.mktemp("e2e") / "home"
+    with EmbeddedPostgres(path) as server:
+        migrate(server.url)
+        yield Home(path)
+
+
+@pytest.fixture(scope="session")
+def one_api(home: Home) -> Iterator[Api]:
+    with Api(home.path) as running:
+        yield running
+
+
+@pytest.fixture
+def api(one_api: Api) -> Api:
+    """An `erp api` that runs and is ready, whatever the test before did to it."""
+    return one_api.start()
+
+
+@pytest.fixture
+def empty_books(home: Home, api: Api) -> Iterator[Books]:
+    """A tenant of its own, with nothing in its books."""
+    books = Books.new(home, api.url)
+    yield books
+    books.close()
+
+
+@pytest.fixture
+def books(empty_books: Books) -> Books:
+    """A tenant of its own, with the fiscal year 2026 and the accounts 1122 and 6001."""
+    return empty_books.opened()
