@@ -1,0 +1,1 @@
+"""How fast the system is, beside what bounds it. Scripts, not part of the distribution's packages."""
