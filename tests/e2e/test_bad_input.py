@@ -1,14 +1,14 @@
 """Whatever is sent, the answer is the clear problem of the contract, never a 5xx, and nothing is stored."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import httpx
 import orjson
 import pytest
 
-from tests.e2e.system import ENTRIES, NDJSON, Api, Books, bulk_line, entry, is_problem
+from tests.e2e.system import ENTRIES, NDJSON, Api, Books, Home, bulk_line, entry, is_problem
 
 pytestmark = pytest.mark.e2e
 
@@ -20,6 +20,14 @@ DEEP = 100_000
 ARABIC_TEN = "\u0661\u0660.\u0660\u0660"
 ARABIC_DATE = "\u0662\u0660\u0662\u0666-\u0660\u0661-\u0661\u0665"
 ARABIC_ONE = '"\u0661"'.encode()
+
+
+@pytest.fixture(scope="module")
+def books(home: Home, one_api: Api) -> Iterator[Books]:
+    """One tenant for all: that nothing gets into its books is what these tests are about."""
+    books = Books.new(home, one_api.start().url)
+    yield books.opened()
+    books.close()
 
 
 def raw(**changes: Any) -> bytes:
@@ -145,19 +153,18 @@ def test_a_bad_body(books: Books, case: str) -> None:
     assert books.last == before
 
 
-@pytest.mark.parametrize("case", BODIES)
+@pytest.mark.parametrize("case", [case for case, (body, _) in BODIES.items() if body.strip()])
 def test_a_bad_line_in_bulk(books: Books, case: str) -> None:
     """The same in bulk is the answer of that line, and the lines around it are carried out."""
     body, _ = BODIES[case]
-    if b"\n" in body or not body.strip():
-        pytest.skip("not one line")
+    before = books.last
     good = bulk_line("finance.post_journal_entry", entry("around"))
     bad = b'{"command":"finance.post_journal_entry","data":' + body + b"}\n"
     told = books.bulk(good, bad, good)
     assert [each["line"] for each in told] == [1, 2, 3]
     assert [each["status"] for each in told] == [201, 400, 201], told[1]
     assert told[1]["code"] == "invalid_request"
-    assert len(books.events("finance.journal_entry.posted")) == 2
+    assert books.last == before + 2
 
 
 RULES: Mapping[str, tuple[bytes, str]] = {
@@ -184,8 +191,9 @@ def test_a_broken_rule(books: Books, case: str) -> None:
     answer = books.send("POST", ENTRIES, content=body, headers=JSON)
     assert is_problem(answer, 422, code), answer.text
     assert books.last == before
+    numbers = [event["number"] for event in books.events("finance.journal_entry.posted")]
     posted = books.ok("POST", ENTRIES, content=raw(), headers=JSON)
-    assert books.get(f"{ENTRIES}/{posted['id']}")["number"] == 1
+    assert books.get(f"{ENTRIES}/{posted['id']}")["number"] == len(numbers) + 1
 
 
 HEADERS: Mapping[str, tuple[list[tuple[str, str | bytes]], int, str]] = {
