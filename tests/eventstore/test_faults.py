@@ -187,17 +187,16 @@ async def test_database_down_and_up_again(
     tally = blank().add()
     await append(warm_store, tenant, tally)
     await proxy.down()
-    for _ in range(2):
-        for question in (
-            warm_store.load_current(Tally, tally.id, tenant),
-            warm_store.find(tenant, "key", b""),
-            warm_store.ping(),
-            append(warm_store, tenant, blank().add()),
-        ):
-            started = monotonic()
-            with pytest.raises(Unavailable):
-                await question
-            assert monotonic() - started < PATIENCE_S + SLACK_S
+    for question in (
+        warm_store.load_current(Tally, tally.id, tenant),
+        warm_store.find(tenant, "key", b""),
+        append(warm_store, tenant, blank().add()),
+        warm_store.ping(),
+    ):
+        started = monotonic()
+        with pytest.raises(Unavailable):
+            await question
+        assert monotonic() - started < PATIENCE_S + SLACK_S
     await proxy.up()
     again = blank().add()
     assert (await append(warm_store, tenant, again)).outcome == "appended"

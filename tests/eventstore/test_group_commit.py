@@ -12,6 +12,7 @@ import pytest
 from domain.shared.errors import Unavailable
 from eventstore.committer import GroupCommitter
 from eventstore.request import AppendReceipt, AppendRequest, Batch, Check
+from tests.eventstore.conftest import MakeTenant
 from tests.eventstore.requests import STREAM_TYPE, new_event, new_request, one_event
 
 pytestmark = pytest.mark.integration
@@ -89,6 +90,33 @@ async def test_events_of_a_request_are_neighbours(
         assert isinstance(receipt, AppendReceipt)
         expected = [receipt.position - 2, receipt.position - 1, receipt.position]
         assert [positions[event.event_id] for event in request.events] == expected
+
+
+async def test_tenants_share_commits(
+    committer: GroupCommitter, make_tenant: MakeTenant, reader_url: str
+) -> None:
+    """In a batch of several tenants each has its own sequence and its own numbers, without holes."""
+    tenants = [make_tenant() for _ in range(3)]
+    requests = []
+    for n in range(60):
+        stream = uuid4()
+        events = (new_event(stream, 1, series=f"s{n % 2}"), new_event(stream, 2))
+        requests.append(new_request(tenants[n % 3], *events))
+    receipts = await append_all(committer, requests)
+    assert committer.batches < 5
+    with psycopg.connect(reader_url) as reader:
+        rows = reader.execute(
+            """SELECT tenant, tenant_seq, series, number FROM erp.events
+                WHERE tenant = ANY (%s) ORDER BY position""",
+            [tenants],
+        ).fetchall()
+    for tenant in tenants:
+        of_tenant = [row for row in rows if row[0] == tenant]
+        assert [row[1] for row in of_tenant] == list(range(1, 41))
+        for series in ("s0", "s1"):
+            assert [row[3] for row in of_tenant if row[2] == series] == list(range(1, 11))
+        told = [r for q, r in zip(requests, receipts, strict=True) if q.tenant == tenant]
+        assert [r.tenant_seq for r in told if isinstance(r, AppendReceipt)] == list(range(2, 41, 2))
 
 
 async def test_conflicting_request_fails_alone(
