@@ -4,6 +4,7 @@ Two lines on two accounts of the standard chart, in this year's books; from one 
 idempotency key, the reference and the amount change, and never the length.
 """
 
+import random
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -43,13 +44,14 @@ def requests_head(token: str) -> bytes:
     ).encode()
 
 
-def bulk_line(key: bytes, n: int) -> bytes:
+def key() -> bytes:
+    """An idempotency key that was never used, random all over, as clients make them."""
+    return b"%032x" % random.getrandbits(128)
+
+
+def bulk_line(n: int) -> bytes:
     """The n-th entry as a line of a bulk request."""
-    return b'{"command":"finance.post_journal_entry","idempotency_key":"%b-%09d","data":%b}\n' % (
-        key,
-        n,
-        body(n),
-    )
+    return b'{"command":"finance.post_journal_entry","idempotency_key":"%b","data":%b}\n' % (key(), body(n))
 
 
 def event_fields(n: int, amount_as: Callable[[str], object] = str) -> dict[str, Any]:

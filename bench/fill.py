@@ -51,7 +51,7 @@ def _requests(tenant: UUID, numbers: range) -> Iterator[AppendRequest]:
         stream = uuid7()
         yield AppendRequest(
             tenant=tenant,
-            idempotency_key=f"fill-{n:012}",
+            idempotency_key=entries.key().decode(),
             request_hash=bytes(32),
             answer={"id": str(stream), "version": 1},
             metadata=metadata,

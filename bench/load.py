@@ -11,7 +11,6 @@ the machine.
 
 import asyncio
 import gc
-import os
 import resource
 import sys
 from array import array
@@ -49,7 +48,6 @@ class Run:
 
     def __init__(self, plan: Plan) -> None:
         self._head = entries.requests_head(plan.token)
-        self._key = os.urandom(8).hex().encode()
         self._sent = 0
         self._open = plan.connections
         self.latencies_s = array("d")
@@ -66,7 +64,7 @@ class Run:
         """The next request, under a key that was never used."""
         n = self._sent
         self._sent = n + 1
-        return b"%b%b-%09d\r\n\r\n%b" % (self._head, self._key, n, entries.body(n))
+        return b"%b%b\r\n\r\n%b" % (self._head, entries.key(), entries.body(n))
 
     def closed(self) -> None:
         """A connection has had its last answer."""

@@ -1,6 +1,7 @@
 """From the rounds of a bench to its figures, and to a table for people.
 
-    python -m bench.report [--markdown]      prints the table of the last run again
+    python -m bench.report                                      prints the table of the last run again
+    python -m bench.report --into docs/explanation/performance.md        puts it there, between its marks
 
 Of the rounds the median is told, with the least and the greatest; a ratio is taken within each round first,
 so that both of its sides met the machine in the same state.
@@ -10,6 +11,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import click
@@ -61,6 +63,8 @@ _LABELS: Final = {
     "plain_single": "e  plain Postgres, row by row",
     "plain": "e  plain Postgres, 500 rows",
 }
+_BEGIN: Final = "<!-- figures of the last run, by: python -m bench.report --into -->"
+_END: Final = "<!-- end of figures -->"
 _HEAD: Final = ("", "per s", "min-max", "p50 ms", "p95 ms", "p99 ms", "CPU us: server", "Postgres", "client")
 
 
@@ -200,13 +204,26 @@ def _markdown(rows: Sequence[tuple[str, ...]]) -> str:
 
 
 @click.command()
-@click.option("--markdown", is_flag=True, help="As docs/explanation/performance.md has it.")
-def main(*, markdown: bool) -> None:
-    """Print the table of the last run."""
+@click.option("--markdown", is_flag=True, help="As documents have it.")
+@click.option(
+    "--into",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="A document, whose figures are replaced by these.",
+)
+def main(*, markdown: bool, into: Path | None) -> None:
+    """Print the table of the last run, or put it into a document."""
     file = load_settings().home / "bench" / "commands.json"
     if not file.exists():
         raise click.ClickException(f"there is no {file} yet: make bench-commands")
-    print(table(orjson.loads(file.read_bytes()), markdown=markdown))
+    told = orjson.loads(file.read_bytes())
+    if into is None:
+        print(table(told, markdown=markdown))
+        return
+    before, _, rest = into.read_text("utf-8").partition(_BEGIN)
+    _, end, after = rest.partition(_END)
+    if not end:
+        raise click.ClickException(f"{into} lacks the marks {_BEGIN} and {_END}")
+    into.write_text(f"{before}{_BEGIN}\n\n{table(told, markdown=True)}\n\n{_END}{after}", "utf-8")
 
 
 if __name__ == "__main__":
