@@ -2,7 +2,8 @@
 
 Checked are every leaf hash, the density of positions, of each tenant's sequence, of each stream's versions
 and of each number series, that `recorded_at` grows, and that every snapshot is what replaying its stream
-gives. A log that was cut off at its end looks whole from inside; tree heads signed and kept elsewhere tell.
+gives. A log that was cut off at its end is given away by the commands that were answered with what is gone;
+where those were removed too it looks whole from inside, and only tree heads signed and kept elsewhere tell.
 """
 
 from collections import defaultdict
@@ -25,14 +26,19 @@ _EVENTS: Final = (
     f"SELECT {_COLUMNS}, leaf_hash FROM erp.events WHERE position > %s ORDER BY position LIMIT %s"  # noqa: S608
 )
 
-# One pass over the index of streams: the first event whose version does not follow the one before it.
+# One pass over the index of streams: the first event whose version does not follow the one before it, or was
+# recorded before it.
 _VERSION_GAP: Final = """
-    SELECT position, stream_id, version, previous FROM (
+    SELECT position, stream_id, version, previous, position < earlier FROM (
         SELECT position, stream_id, version,
-               lag(version) OVER (PARTITION BY stream_id ORDER BY version) AS previous
-          FROM erp.events) AS v
-     WHERE version <> coalesce(previous + 1, CASE version WHEN 0 THEN 0 ELSE 1 END)
+               lag(version) OVER stream AS previous, lag(position) OVER stream AS earlier
+          FROM erp.events WINDOW stream AS (PARTITION BY stream_id ORDER BY version)) AS v
+     WHERE version <> coalesce(previous + 1, CASE version WHEN 0 THEN 0 ELSE 1 END) OR position < earlier
      ORDER BY position LIMIT 1"""
+
+_CUT_OFF: Final = """
+    SELECT min(position) FROM erp.commands
+     WHERE position > (SELECT coalesce(max(position), 0) FROM erp.events)"""
 
 Advance = Callable[[int], None]
 
@@ -112,7 +118,11 @@ def verify(
             if result.events % _PAGE_ROWS == 0:
                 advance(_PAGE_ROWS)
         advance(result.events % _PAGE_ROWS)
-        result.misfit = _version_gap(connection) or _wrong_snapshot(connection, codec, aggregates, result)
+        result.misfit = (
+            _cut_off(connection)
+            or _version_gap(connection)
+            or _wrong_snapshot(connection, codec, aggregates, result)
+        )
         row = connection.execute("SELECT count(DISTINCT stream_id) FROM erp.events").fetchone()
         result.streams = int(row[0]) if row else 0
     return result
@@ -130,11 +140,20 @@ def _log(connection: "psycopg.Connection[Any]", end: int) -> Iterator[tuple[Stor
         position = rows[-1][0]
 
 
+def _cut_off(connection: "psycopg.Connection[Any]") -> Misfit | None:
+    row = connection.execute(_CUT_OFF).fetchone()
+    if row is None or row[0] is None:
+        return None
+    return Misfit(int(row[0]), "a command was answered with it, and it is missing")
+
+
 def _version_gap(connection: "psycopg.Connection[Any]") -> Misfit | None:
     row = connection.execute(_VERSION_GAP).fetchone()
     if row is None:
         return None
-    position, stream_id, version, previous = row
+    position, stream_id, version, previous, is_early = row
+    if is_early:
+        return Misfit(position, f"version {version} of stream {stream_id} stands before version {previous}")
     return Misfit(
         position,
         f"version {version} of stream {stream_id} follows {'nothing' if previous is None else previous}",
