@@ -233,8 +233,13 @@ class Books:
     tenant: UUID
     user: str = "alice"
     roles: Sequence[str] = ("admin",)
-    _client: httpx.Client | None = field(default=None, repr=False)
+    client: httpx.Client = field(init=False, repr=False)
     _others: "list[Books]" = field(default_factory=list, repr=False)
+
+    def __post_init__(self) -> None:
+        # No TLS on loopback; loading certificates would take longer than all the rest.
+        options: dict[str, Any] = {"timeout": 60, "verify": False}
+        self.client = httpx.Client(base_url=self.base_url, headers=self.headers, **options)
 
     @classmethod
     def new(cls, home: Home, base_url: str) -> "Books":
@@ -257,18 +262,10 @@ class Books:
     def headers(self) -> Mapping[str, str]:
         return {"Authorization": f"Bearer {self.token}"}
 
-    @property
-    def client(self) -> httpx.Client:
-        if self._client is None:
-            self._client = httpx.Client(base_url=self.base_url, headers=self.headers, timeout=60)
-        return self._client
-
     def close(self) -> None:
         for other in self._others:
             other.close()
-        if self._client is not None:
-            self._client.close()
-            self._client = None
+        self.client.close()
 
     def opened(self, *more_accounts: Mapping[str, Any]) -> Self:
         """With the fiscal year 2026 and the accounts 1122 and 6001 (and `more_accounts`)."""
