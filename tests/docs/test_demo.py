@@ -1,0 +1,90 @@
+"""`erp demo`: it goes through, and it does not go through when a promise is broken."""
+
+import fcntl
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click import ClickException
+
+from erp.cli.demo import _running
+from erp.demo import CHAPTERS, Story
+from erp.tour import Answer, BrokenPromise
+
+GOOD = Answer(200, {}, {"items": []})
+
+
+class Canned(Story):
+    """A system that always answers the same."""
+
+    answer = GOOD
+
+    def send(self, *_: Any, **__: Any) -> Answer:
+        return self.answer
+
+
+def canned(answer: Answer = GOOD, exit_code: int = 0) -> Story:
+    story = Canned("nowhere", 1, "tour", lambda user: user, lambda *_: (exit_code, "said"))
+    story.answer = answer
+    return story
+
+
+@pytest.mark.e2e
+def test_the_tour_through_a_system_of_its_own(tmp_path: Path) -> None:
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("ERP_")}
+    done = subprocess.run(
+        [sys.executable, "-m", "erp", "demo"],
+        env={**clean, "ERP_HOME": str(tmp_path / "home")},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=110,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"\n{len(CHAPTERS):2}. The log is checked" in done.stdout
+    assert done.stdout.endswith("every answer as promised.\n")
+
+
+def test_a_wrong_status_ends_the_tour() -> None:
+    with pytest.raises(BrokenPromise, match="201 was promised, not 200"):
+        canned().ask("alice", "POST", "/v1/finance/accounts", {}, expect=201)
+
+
+def test_a_wrong_code_ends_the_tour() -> None:
+    refused = Answer(422, {}, {"code": "finance.account_closed", "detail": "Closed."})
+    with pytest.raises(BrokenPromise, match="account_unknown was promised"):
+        canned(refused).ask("alice", "GET", "/", expect=422, code="finance.account_unknown")
+
+
+def test_a_wrong_fact_ends_the_tour() -> None:
+    with pytest.raises(BrokenPromise, match="no gap"):
+        canned().expect("no gap", holds=False)
+
+
+def test_a_failing_verb_ends_the_tour() -> None:
+    with pytest.raises(BrokenPromise, match="exit code"):
+        canned(exit_code=1).command("verify")
+
+
+def test_every_chapter_has_its_promise() -> None:
+    for chapter in CHAPTERS:
+        story = canned(Answer(500, {}, {}), exit_code=1)
+        story.posted = ["1", "2"]
+        with pytest.raises((BrokenPromise, KeyError)):
+            chapter(story)
+
+
+def test_a_running_system_is_found_by_its_lock(tmp_path: Path) -> None:
+    assert _running(tmp_path) is None
+    (tmp_path / "up.lock").write_text("process 1, http://0.0.0.0:8100")
+    assert _running(tmp_path) is None  # left by one that was killed
+    with (tmp_path / "up.lock").open("r+") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert _running(tmp_path) == ("127.0.0.1", 8100)
+        lock.truncate(0)
+        with pytest.raises(ClickException, match="just starting"):
+            _running(tmp_path)
