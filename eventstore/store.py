@@ -35,6 +35,11 @@ _RECONNECT_S: Final = 2.0
 _CONNECTION: Final[dict[str, Any]] = {
     "autocommit": True,
     "connect_timeout": 3,
+    # A server that vanished from the network is noticed in some ten seconds, not in hours.
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 10_000,
     "application_name": "erp",
     "options": "-c timezone=UTC -c statement_timeout=30s",
 }
@@ -293,7 +298,16 @@ class EventStore:
         return int(position)
 
     async def _rows(self, query: str, parameters: Sequence[Any]) -> list[Any]:
-        """All rows of a short query.
+        """All rows of a short query, or `Unavailable` in time, also when the database says nothing."""
+        try:
+            async with asyncio.timeout(self._options.call_timeout_s):
+                return await self._ask(query, parameters)
+        except TimeoutError as error:
+            detail = "The event store does not answer."
+            raise Unavailable(detail) from error
+
+    async def _ask(self, query: str, parameters: Sequence[Any]) -> list[Any]:
+        """All rows of a query.
 
         After a restart of the database the pool may be full of dead connections: a query that
         meets one is asked again on the next.
