@@ -11,15 +11,24 @@ from eventstore.request import APPEND, AppendReceipt, AppendRequest, Check, NewE
 STREAM_TYPE = "test.raw"
 
 
-def new_event(stream: UUID, version: int, *, series: str | None = None, data: bytes = b"{}") -> NewEvent:
+def new_event(
+    stream: UUID,
+    version: int,
+    *,
+    series: str | None = None,
+    data: bytes = b"{}",
+    stream_type: str = STREAM_TYPE,
+    event_type: str = "test.raw.happened",
+    schema_version: int = 1,
+) -> NewEvent:
     """An event as the database takes it."""
     return NewEvent(
         event_id=uuid4(),
-        stream_type=STREAM_TYPE,
+        stream_type=stream_type,
         stream_id=stream,
         version=version,
-        type="test.raw.happened",
-        schema_version=1,
+        type=event_type,
+        schema_version=schema_version,
         series=series,
         encoding="json",
         data=data,

@@ -178,6 +178,19 @@ async def test_call_that_takes_too_long(
     assert versions_stored(reader_url, tally) == [[1]]
 
 
+async def test_read_that_takes_too_long(app_url: str, postgres_url: str, tenant: UUID) -> None:
+    """A read without an answer is given up in time too, and the store goes on afterwards."""
+    async with EventStore(app_url, Codec([Tally]), StoreOptions(call_timeout_s=0.3)) as store:
+        with psycopg.connect(postgres_url) as blocker:
+            blocker.execute("LOCK TABLE erp.events IN ACCESS EXCLUSIVE MODE")
+            started = monotonic()
+            with pytest.raises(Unavailable):
+                await store.load(Tally, tenant, tenant)
+            assert monotonic() - started < 0.3 + SLACK_S
+            blocker.rollback()
+        assert not (await store.load(Tally, tenant, tenant)).exists
+
+
 async def test_database_down_and_up_again(
     warm_store: EventStore, proxy: Proxy, reader_url: str, tenant: UUID
 ) -> None:

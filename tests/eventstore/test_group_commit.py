@@ -183,10 +183,12 @@ async def test_all_but_one_of_a_batch_refused(
     assert stored(reader_url, good) == 1
 
 
-def test_request_without_events_is_refused_clearly(tenant: UUID) -> None:
-    """A request that stores nothing cannot be told from a conflict, so there is none."""
+async def test_request_without_events_is_refused_clearly(committer: GroupCommitter, tenant: UUID) -> None:
+    """A request that stores nothing cannot be told from a conflict, so it is refused, and nobody else."""
+    good = asyncio.create_task(committer.append(one_event(tenant)))
     with pytest.raises(ValueError, match="no events"):
-        new_request(tenant, reads=[Check(uuid4(), STREAM_TYPE, 0)])
+        await committer.append(new_request(tenant, reads=[Check(uuid4(), STREAM_TYPE, 0)]))
+    assert (await good).outcome == "appended"
 
 
 async def test_waiter_who_hangs_up(committer: GroupCommitter, tenant: UUID, postgres_url: str) -> None:

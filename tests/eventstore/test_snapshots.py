@@ -1,7 +1,6 @@
 """Snapshots and upcasters: an aggregate loads the same from a snapshot and from its events, new and old."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from decimal import Decimal
 from typing import Any, TypeVar
 from uuid import UUID, uuid4
@@ -206,10 +205,12 @@ def upcasts(*steps: int) -> Upcasts:
 
 def write_as_today(url: str, tenant: UUID, stream: UUID, version: int) -> None:
     """Append what the newest program would: an event in version 3."""
-    added = replace(
-        new_event(stream, version, data=b'{"amount":"2","currency":"USD","text":"new"}'),
+    added = new_event(
+        stream,
+        version,
+        data=b'{"amount":"2","currency":"USD","text":"new"}',
         stream_type=Tally.TOPIC,
-        type=Tally.Added.TOPIC,
+        event_type=Tally.Added.TOPIC,
         schema_version=3,
     )
     with psycopg.connect(url, autocommit=True) as application:
