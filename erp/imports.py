@@ -74,18 +74,28 @@ def read_accounts(source: Iterable[str]) -> Iterator[OpenAccount]:
 
 def account_rows(source: Iterable[str]) -> Iterator[Row]:
     """The rows of such a CSV file, good and bad."""
-    reader = csv.DictReader(source)
-    missing = set(_COLUMNS[:3]) - set(reader.fieldnames or ())
-    if missing:
-        detail = f"the file lacks the column {', '.join(sorted(missing))}; its first line names the columns"
-        raise MalformedFile(detail)
-    for number, record in enumerate(reader, 1):
+    for number, record in enumerate(_records(source), 1):
         fields: dict[str, Any] = {name: record[name] for name in _COLUMNS if record.get(name)}
         if "currencies" in fields:
             fields["currencies"] = fields["currencies"].split()
         yield _row(
             number, "\x1f".join(f"{name}={value}" for name, value in fields.items()), OpenAccount, fields
         )
+
+
+def _records(source: Iterable[str]) -> Iterator[dict[str, str]]:
+    reader = csv.DictReader(source)
+    try:
+        missing = set(_COLUMNS[:3]) - set(reader.fieldnames or ())
+        if missing:
+            detail = (
+                f"the file lacks the column {', '.join(sorted(missing))}; its first line names the columns"
+            )
+            raise MalformedFile(detail)
+        yield from reader
+    except csv.Error as error:
+        detail = f"line {reader.line_num}: {error}"
+        raise MalformedFile(detail) from None
 
 
 def journal_rows(source: Iterable[str]) -> Iterator[Row]:
@@ -129,6 +139,8 @@ async def import_rows(operator: Operator, kind: "Kind", source: Iterable[str]) -
     finally:
         for task in in_flight:
             task.cancel()
+        # Waited for before the store is closed under them; what became of them, the next import will see.
+        await asyncio.gather(*in_flight, return_exceptions=True)
 
 
 async def _import_row(operator: Operator, row: Row, kind: str) -> Outcome:

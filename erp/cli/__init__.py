@@ -79,6 +79,7 @@ def _as_one_line(error: Exception) -> Failure | None:
     # Loaded when something failed, not before: a verb that needs no Postgres loads none.
     import psycopg
 
+    from domain.shared.errors import Unavailable
     from erp.embedded.postgres import PostgresError
     from erp.settings import SettingsError
     from eventstore.migrate import SchemaChanged, SchemaTooNew, SchemaTooOld
@@ -91,6 +92,8 @@ def _as_one_line(error: Exception) -> Failure | None:
             return Failure(text)
         case psycopg.OperationalError():
             return Failure(f"Postgres: {text}")
+        case Unavailable():
+            return Failure(f"{text} What is in the books stays there once: start again.")
         case _:
             return None
 

@@ -1,6 +1,7 @@
 """A running system to be tried from outside: real processes on an embedded Postgres, and clients of them."""
 
 import contextlib
+import fcntl
 import http.client
 import os
 import signal
@@ -23,6 +24,7 @@ import psycopg
 from api.auth import AuthConfig, AuthKey, issue_token
 from erp.contexts import aggregates
 from erp.embedded import address
+from erp.embedded.cluster import Cluster
 from erp.secrets import kept_keys
 from eventstore.codec import Codec
 from eventstore.tenants import register_tenant
@@ -221,6 +223,15 @@ class Home:
         """How many calls of the append function wait for their turn."""
         ((count,),) = self.rows("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
         return int(count)
+
+
+@contextlib.contextmanager
+def postgres_stopped(home: Home) -> Iterator[None]:
+    """Postgres shut down in good order; whoever would start it again waits until the end of this."""
+    with (home.path / "postgres.start.lock").open("ab") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        Cluster(home.path).stop()
+        yield
 
 
 @dataclass

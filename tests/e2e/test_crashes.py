@@ -1,18 +1,15 @@
 """kill -9, restarts and SIGTERM while clients post: nothing that was acknowledged is lost or done twice."""
 
-import fcntl
 import os
 import signal
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 
 import pytest
 
 from erp.embedded.cluster import Cluster
 from tests.e2e.load import Load
-from tests.e2e.system import ENTRIES, Api, Books, Home, is_problem, until
+from tests.e2e.system import ENTRIES, Api, Books, Home, is_problem, postgres_stopped, until
 
 pytestmark = pytest.mark.e2e
 
@@ -48,6 +45,20 @@ def test_kill_9_of_postgres_under_load(home: Home, api: Api, books: Books) -> No
     assert api.running.is_alive()
     assert [told for told in load.refused if told.status != 503 or "retry-after" not in told.headers] == []
     assert len(load.unknown) == len(load.refused), "a connection to the API broke"
+    load.require_exactly_once()
+    assert home.verified().misfit is None
+
+
+def test_connections_cut_under_load(home: Home, api: Api, books: Books) -> None:
+    """Whenever the connections to Postgres are cut, also between a commit and its answer, nobody notices."""
+    cut = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE usename = 'erp_app'"
+    with Load(books) as load:
+        for _ in range(20):
+            load.until_acknowledged(10)
+            home.rows(cut)
+        load.until_acknowledged(50)
+    assert load.refused == []
+    assert load.unknown == []
     load.require_exactly_once()
     assert home.verified().misfit is None
 
@@ -125,15 +136,6 @@ def test_a_client_that_stalls_does_not_hold_up_the_end(home: Home, books: Books)
         began = time.monotonic()
         assert api.running.terminate(30) == 0
         assert time.monotonic() - began < 10
-
-
-@contextmanager
-def postgres_stopped(home: Home) -> Iterator[None]:
-    """Postgres shut down in good order; whoever would start it again waits until the end of this."""
-    with (home.path / "postgres.start.lock").open("ab") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        Cluster(home.path).stop()
-        yield
 
 
 def _accepts(api: Api) -> bool:
