@@ -619,6 +619,16 @@ def test_bulk(books: Books) -> None:
     assert books.get(f"{ENTRIES}/{told[1]['id']}")["reference"] == "1"
 
 
+def test_one_key_on_several_lines(books: Books) -> None:
+    """The same line twice is done once and told twice; another line under that key is refused."""
+    line = bulk_line("finance.post_journal_entry", entry("1"), idempotency_key="k")
+    told = books.bulk(line, line, bulk_line("finance.post_journal_entry", entry("2"), idempotency_key="k"))
+    good = [each for each in told if each["status"] == 201]
+    assert len(books.events("finance.journal_entry.posted")) == 1
+    assert len({each["id"] for each in good}) == 1
+    assert {each["code"] for each in told if each["status"] != 201} == {"idempotency_key_reused"}
+
+
 def _debit(account: str, amount: str = "10.00") -> dict[str, str]:
     return {"account": account, "debit": amount}
 
