@@ -1,7 +1,7 @@
 """Commands over HTTP: one generic endpoint for all that have a route.
 
-Who asks → what exactly → hand it to the bus → answer. A command that was handed over is carried out to its
-end, whatever becomes of the client.
+Who asks → what exactly → hand it to the bus → answer. A client that hangs up does not cancel what it asked
+for; what the bus has handed to the store is stored whole or not at all, whoever is cancelled.
 """
 
 import asyncio
@@ -52,10 +52,6 @@ class Runner:
         self._metrics.command_ended(command.TOPIC, "replayed" if answer.replayed else "done")
         return answer
 
-    async def run_to_end(self, command: Command, context: Context) -> Answer:
-        """The same, and on to the end even if whoever waits is cancelled."""
-        return await asyncio.shield(self.start(self.run(command, context)))
-
     async def drain(self) -> None:
         """Return when everything that was started has ended."""
         while self._running:
@@ -84,7 +80,7 @@ class CommandEndpoint:
         else:
             command, request_hash = self._decoded(raw, call.path_params)
         context = context_of(call, caller, key, request_hash, expected_version)
-        answer = await self._runner.run_to_end(command, context)
+        answer = await self._runner.run(command, context)
         return self._reply(command, answer)
 
     def _decoded(self, raw: bytes, params: dict[str, str]) -> tuple[Command, bytes]:

@@ -55,6 +55,7 @@ _BULK_GOAL: Final = 5000 / 90_000
 _LABELS: Final = {
     "http": "a  HTTP, {} connections",
     "http_filled": "a  the same, log filled before, {}",
+    "http_after_checkpoint": "a  the same, right after a checkpoint, {}",
     "http_two_processes": "a  the same, two processes, {}",
     "null": "b  null handler, {} connections",
     "stock": "c  stock library, {} threads",

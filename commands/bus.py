@@ -9,10 +9,11 @@ stored before, and was the decision made on what is still true?
 import asyncio
 import random
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import AsyncExitStack
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, ClassVar, TypeVar
+from types import TracebackType
+from typing import Any, ClassVar, Self, TypeVar
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict
@@ -82,15 +83,25 @@ class Answer:
 class Work:
     """What one attempt at a command reads and changes. Everything read is checked again at commit."""
 
-    def __init__(
-        self, store: Store, context: Context, new_id: Callable[[], UUID], turns: AsyncExitStack
-    ) -> None:
+    def __init__(self, store: Store, context: Context, new_id: Callable[[], UUID]) -> None:
         self._store = store
         self._context = context
         self._new_id = new_id
-        self._turns = turns
-        self._queued = False
+        self._turn: AbstractAsyncContextManager[None] | None = None
         self.loaded: dict[UUID, Aggregate] = {}
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Give up the turn on the streams that were edited."""
+        if self._turn is not None:
+            await self._turn.__aexit__(kind, error, trace)
 
     @property
     def tenant(self) -> UUID:
@@ -115,12 +126,13 @@ class Work:
 
     async def edit_all(self, *wanted: tuple[type[Aggregate], UUID]) -> list[Aggregate]:
         """Several aggregates to change, in the order asked for; `If-Match` is about the first."""
-        if self._queued:
+        if self._turn is not None:
             # Taking turns one by one could deadlock: two commands might each hold what the other wants.
             msg = "edit all streams of a command in one call"
             raise RuntimeError(msg)
-        self._queued = True
-        await self._turns.enter_async_context(self._store.queue(*(stream_id for _, stream_id in wanted)))
+        turn = self._store.queue(*(stream_id for _, stream_id in wanted))
+        await turn.__aenter__()
+        self._turn = turn
         copies = []
         for aggregate_class, stream_id in wanted:
             shared = await self._store.load(aggregate_class, stream_id, self.tenant)
@@ -184,8 +196,7 @@ class Bus:
 
     async def _attempt(self, command: Command, context: Context) -> Answer | None:
         """One decision and one append; None when the decision was made on what is no longer true."""
-        async with AsyncExitStack() as turns:
-            work = Work(self._store, context, self._new_id, turns)
+        async with Work(self._store, context, self._new_id) as work:
             try:
                 subject = await self._handlers[type(command)](command, work)
             except (DomainError, VersionMismatch):

@@ -10,9 +10,9 @@ elsewhere.
 
 from binascii import b2a_base64
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Final, Literal
+from types import MappingProxyType
+from typing import Any, Final, Literal, NamedTuple
 from uuid import UUID
 
 import orjson
@@ -22,11 +22,11 @@ APPEND: Final = "SELECT erp.append_events(%s::jsonb)"
 ABSENT_BEFORE_ZERO: Final = -1
 """The expected version of an absent stream whose first event has version 0, as `eventsourcing` allows."""
 
+_NO_ANSWER: Final[Mapping[str, Any]] = MappingProxyType({})
 _NO_INSTANT: Final = datetime.min.replace(tzinfo=UTC)
 
 
-@dataclass(frozen=True, slots=True)
-class NewEvent:
+class NewEvent(NamedTuple):
     """An event to append. `series` asks for the next number of that series; `data` is kept verbatim."""
 
     event_id: UUID
@@ -40,8 +40,7 @@ class NewEvent:
     data: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Check:
+class Check(NamedTuple):
     """The demand that a stream is at `version`: 0 when it must be absent."""
 
     stream_id: UUID
@@ -49,8 +48,7 @@ class Check:
     version: int
 
 
-@dataclass(frozen=True, slots=True)
-class AppendRequest:
+class AppendRequest(NamedTuple):
     """One command's events, stored all or none.
 
     Attributes:
@@ -66,23 +64,15 @@ class AppendRequest:
     checks: tuple[Check, ...]
     events: tuple[NewEvent, ...]
 
-    def __post_init__(self) -> None:
-        if not self.events:
-            detail = (
-                "a request with no events stores nothing, so its outcome could not be told from a conflict"
-            )
-            raise ValueError(detail)
 
-
-@dataclass(frozen=True, slots=True)
-class AppendReceipt:
+class AppendReceipt(NamedTuple):
     """How a request ended; see `commands.ports.Receipt`. `tenant_seq` is that of the last event appended."""
 
     outcome: Literal["appended", "replayed", "key_reused", "conflict"]
     position: int = 0
     tenant_seq: int = 0
     recorded_at: datetime = _NO_INSTANT
-    answer: Mapping[str, Any] = field(default_factory=dict)
+    answer: Mapping[str, Any] = _NO_ANSWER
 
 
 class Batch:
@@ -121,6 +111,10 @@ def pack(requests: Sequence[AppendRequest]) -> bytes:
     packed_requests = []
     packed_events: list[dict[str, Any]] = []
     for r, request in enumerate(requests):
+        if not request.events:
+            # The database answers by what it stored: this would read as a conflict.
+            detail = "a request with no events stores nothing"
+            raise ValueError(detail)
         tenant = request.tenant
         checks = [numbers.setdefault((tenant, check), len(numbers)) for check in request.checks]
         packed_requests.append(

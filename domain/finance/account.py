@@ -14,7 +14,6 @@ DomainError
 """
 
 from enum import StrEnum
-from functools import lru_cache
 from typing import ClassVar, Final
 from uuid import UUID
 
@@ -210,8 +209,6 @@ class Account(Aggregate):
         self.closed = True
 
 
-# Every journal line needs this, and deriving it costs more than the rest of the line.
-@lru_cache(maxsize=65_536)
 def account_id(tenant: UUID, code: str) -> UUID:
     """The stream of the account with this code."""
     return natural_id(tenant, Account.TOPIC, code)

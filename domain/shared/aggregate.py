@@ -29,7 +29,7 @@ from datetime import UTC, datetime
 from typing import Any, ClassVar, Final, Self
 from uuid import UUID
 
-from eventsourcing.domain import AggregateEvent, BaseAggregate, event
+from eventsourcing.domain import AggregateEvent, BaseAggregate, CanMutateAggregate, event
 
 __all__ = ["Aggregate", "NumberedEvent", "event", "event_data"]
 
@@ -62,6 +62,17 @@ class Aggregate(BaseAggregate[UUID]):
         aggregate = object.__new__(cls)
         aggregate.__base_init__(stream_id, 0, _UNRECORDED)
         return aggregate
+
+    def trigger_event(self, event_class: type[CanMutateAggregate[UUID]], **kwargs: Any) -> None:
+        """Record an event and apply it: the library's own, less what is looked up anew for each event."""
+        header = {
+            "originator_id": self._id,
+            "originator_version": self._version + 1,
+            "timestamp": _UNRECORDED,
+        }
+        recorded = event_class(**kwargs, **header)
+        recorded.mutate(self)
+        self._pending_events.append(recorded)
 
     @property
     def exists(self) -> bool:

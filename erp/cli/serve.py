@@ -78,6 +78,7 @@ def _serve(http: HttpSettings) -> None:
             access_log=False,
             log_level="warning",
             server_header=False,
+            proxy_headers=False,
             timeout_graceful_shutdown=http.drain_timeout_s,
         )
     except SystemExit as end:

@@ -204,3 +204,44 @@ async def test_a_broken_connection_leaves_whole_commands():
 def bulk(world: World, lines: int) -> Exchange:
     body = b"".join(line(entry()) for _ in range(lines))
     return Exchange(world.app, "POST", BULK, {**authorised(), "Content-Type": "application/x-ndjson"}, [body])
+
+
+async def test_shutting_down_waits_for_lines_whose_reader_is_gone(world):
+    """Cancelling the request does not cancel the lines it started, and shutting down waits for them."""
+    gate, stopped = asyncio.Event(), asyncio.Event()
+
+    async def wait(command, context):
+        await gate.wait()
+
+    world.bus.behaviour = wait
+    exchange = Exchange(world.app, "POST", BULK, {**authorised(), **NDJSON}, [line(entry())])
+    request = asyncio.create_task(exchange.run())
+    lifespan = asyncio.create_task(world.app({"type": "lifespan", "state": {}}, _stop_when(stopped), _ignore))
+    await until(lambda: world.bus.asked)
+    request.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await request
+    stopped.set()
+    done, _ = await asyncio.wait({lifespan}, timeout=0.05)
+    assert not done, "shutting down did not wait"
+    gate.set()
+    await lifespan
+    assert world.bus.finished == 1
+
+
+def _stop_when(stopped: asyncio.Event) -> Any:
+    begun = False
+
+    async def receive():
+        nonlocal begun
+        if begun:
+            await stopped.wait()
+            return {"type": "lifespan.shutdown"}
+        begun = True
+        return {"type": "lifespan.startup"}
+
+    return receive
+
+
+async def _ignore(message):
+    assert "failed" not in message["type"], message

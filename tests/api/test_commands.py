@@ -2,10 +2,8 @@
 
 import asyncio
 from datetime import UTC, datetime, timedelta, timezone
-from typing import Any
 from uuid import UUID
 
-import orjson
 import pytest
 
 from api.commands import instant
@@ -14,7 +12,7 @@ from commands.bus import Answer, Command, Context
 from commands.errors import ConcurrencyConflict, IdempotencyKeyReused, VersionMismatch
 from domain.finance.account import AccountExists, AccountNotFound
 from domain.shared.errors import DomainError, Unavailable
-from tests.api.world import ENTRIES, Behaviour, Exchange, World, an_answer, authorised, entry, until
+from tests.api.world import ENTRIES, Behaviour, World, an_answer, entry, until
 
 JSON = {"Content-Type": "application/json"}
 ID = "7f0c2f6e-0d1c-4b8e-9f4a-3f6f0a8f2b11"
@@ -284,29 +282,6 @@ async def test_too_many_at_once_are_turned_away():
         assert (await client.post(ENTRIES, json=entry())).status_code == 201
 
 
-async def test_a_command_is_carried_out_though_its_caller_is_gone(world):
-    """Cancelling the request does not cancel the command, and shutting down waits for it."""
-    gate, stopped = asyncio.Event(), asyncio.Event()
-
-    async def wait(command, context):
-        await gate.wait()
-
-    world.bus.behaviour = wait
-    exchange = Exchange(world.app, "POST", ENTRIES, {**authorised(), **JSON}, [orjson.dumps(entry())])
-    request = asyncio.create_task(exchange.run())
-    lifespan = asyncio.create_task(world.app({"type": "lifespan", "state": {}}, _stop_when(stopped), _ignore))
-    await until(lambda: world.bus.asked)
-    request.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await request
-    stopped.set()
-    done, _ = await asyncio.wait({lifespan}, timeout=0.05)
-    assert not done, "shutting down did not wait"
-    gate.set()
-    await lifespan
-    assert world.bus.finished == 1
-
-
 async def test_a_large_entry_is_decoded_all_the_same(client, world):
     """A thousand lines take the way through a thread, to the same result."""
     lines = [{"account": "1122", "debit": "1.00", "memo": "m" * 100}] * 1000
@@ -320,21 +295,3 @@ def test_instants_are_told_in_utc_and_all_alike():
     moment = datetime(2026, 1, 1, 1, 30, tzinfo=timezone(timedelta(hours=2)))
     assert instant(moment) == "2025-12-31T23:30:00.000000Z"
     assert instant(datetime(2026, 1, 1, 0, 0, 0, 5, tzinfo=UTC)) == "2026-01-01T00:00:00.000005Z"
-
-
-def _stop_when(stopped: asyncio.Event) -> Any:
-    begun = False
-
-    async def receive():
-        nonlocal begun
-        if begun:
-            await stopped.wait()
-            return {"type": "lifespan.shutdown"}
-        begun = True
-        return {"type": "lifespan.startup"}
-
-    return receive
-
-
-async def _ignore(message):
-    assert "failed" not in message["type"], message
