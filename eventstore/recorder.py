@@ -9,6 +9,7 @@ offered: projections of this system keep their positions elsewhere.
 
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Final
 from uuid import UUID, uuid4
 
@@ -16,11 +17,13 @@ import psycopg
 from eventsourcing.persistence import (
     AggregateRecorder,
     ApplicationRecorder,
+    DataError,
     InfrastructureFactory,
     IntegrityError,
     Notification,
     NotSupportedError,
     OperationalError,
+    PersistenceError,
     ProcessRecorder,
     ProgrammingError,
     StoredEvent,
@@ -55,9 +58,27 @@ def connection_pool(url: str, *, size_max: int = 10) -> "ConnectionPool[psycopg.
         url,
         min_size=1,
         max_size=size_max,
-        kwargs={"autocommit": True, "options": "-c timezone=UTC"},
+        kwargs={
+            "autocommit": True,
+            "options": r"-c timezone=UTC -c default_transaction_isolation=read\ committed",
+        },
         open=True,
     )
+
+
+@contextmanager
+def _errors_of_the_library() -> Iterator[None]:
+    """The driver's errors, as those by which users of the library know them."""
+    try:
+        yield
+    except psycopg.IntegrityError as error:
+        raise IntegrityError(error) from error
+    except psycopg.OperationalError as error:
+        raise OperationalError(error) from error
+    except psycopg.DataError as error:
+        raise DataError(error) from error
+    except psycopg.Error as error:
+        raise PersistenceError(error) from error
 
 
 class _Recorder:
@@ -68,22 +89,14 @@ class _Recorder:
         self._tenant = tenant
 
     def _rows(self, query: str, parameters: Sequence[Any]) -> list[Any]:
-        try:
-            with self._pool.connection() as connection, connection.transaction():
-                _name_tenant(connection, self._tenant)
-                return connection.cursor(binary=True).execute(query, parameters).fetchall()
-        except psycopg.OperationalError as error:
-            raise OperationalError(error) from error
+        with _errors_of_the_library(), self._pool.connection() as connection, connection.transaction():
+            _name_tenant(connection, self._tenant)
+            return connection.cursor(binary=True).execute(query, parameters).fetchall()
 
     def _append(self, stored_events: Sequence[StoredEvent]) -> AppendReceipt:
         request = _request(self._tenant, stored_events)
-        try:
-            with self._pool.connection() as connection:
-                row = connection.execute(APPEND, [pack([request]).decode()], prepare=True).fetchone()
-        except psycopg.errors.IntegrityError as error:
-            raise IntegrityError(error) from error
-        except psycopg.OperationalError as error:
-            raise OperationalError(error) from error
+        with _errors_of_the_library(), self._pool.connection() as connection:
+            row = connection.execute(APPEND, [pack([request]).decode()], prepare=True).fetchone()
         (receipt,) = unpack([request], row[0] if row else "[]")
         if receipt.outcome != "appended":
             detail = "a stream is not at the version that the events follow"
@@ -136,22 +149,18 @@ class SnapshotRecorder(_Recorder, AggregateRecorder):
             (self._tenant, event.originator_id, event.originator_version, event.topic, event.state)
             for event in stored_events
         ]
-        try:
-            with (
-                self._pool.connection() as connection,
-                connection.transaction(),
-                connection.cursor() as cursor,
-            ):
-                _name_tenant(connection, self._tenant)
-                cursor.executemany(
-                    """INSERT INTO erp.snapshots (tenant, stream_id, version, type, state)
-                       VALUES (%s, %s, %s, %s, %s)""",
-                    rows,
-                )
-        except psycopg.errors.IntegrityError as error:
-            raise IntegrityError(error) from error
-        except psycopg.OperationalError as error:
-            raise OperationalError(error) from error
+        with (
+            _errors_of_the_library(),
+            self._pool.connection() as connection,
+            connection.transaction(),
+            connection.cursor() as cursor,
+        ):
+            _name_tenant(connection, self._tenant)
+            cursor.executemany(
+                """INSERT INTO erp.snapshots (tenant, stream_id, version, type, state)
+                   VALUES (%s, %s, %s, %s, %s)""",
+                rows,
+            )
         return None
 
     def select_events(

@@ -41,7 +41,7 @@ _CONNECTION: Final[dict[str, Any]] = {
     "keepalives_count": 3,
     "tcp_user_timeout": 10_000,
     "application_name": "erp",
-    "options": "-c timezone=UTC -c statement_timeout=30s",
+    "options": r"-c timezone=UTC -c statement_timeout=30s -c default_transaction_isolation=read\ committed",
 }
 
 

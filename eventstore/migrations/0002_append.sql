@@ -38,6 +38,11 @@ DECLARE
     outdated int[];
     appended jsonb;
 BEGIN
+    IF current_setting('transaction_isolation') <> 'read committed' THEN
+        RAISE EXCEPTION 'erp.append_events works in read committed only: older snapshots do not see what the lock waited for'
+            USING ERRCODE = 'invalid_transaction_state';
+    END IF;
+
     -- From numbering to commit: a reader that has seen position N has seen everything up to N, for ever.
     PERFORM pg_advisory_xact_lock(4712820726);
 
@@ -132,6 +137,11 @@ DECLARE
     high bigint;
     middle bigint;
 BEGIN
+    IF current_setting('transaction_isolation') <> 'read committed' THEN
+        RAISE EXCEPTION 'erp.position_at works in read committed only: older snapshots do not see what the lock waited for'
+            USING ERRCODE = 'invalid_transaction_state';
+    END IF;
+
     SELECT e.position, e.recorded_at INTO last FROM events e ORDER BY e.position DESC LIMIT 1;
     IF last.position IS NULL OR known_at >= last.recorded_at THEN
         -- The open end: wait for those who are numbering, then forbid this instant to all who come.
