@@ -2,7 +2,7 @@
 
 import asyncio
 import sys
-from datetime import datetime
+from datetime import UTC, datetime
 from itertools import pairwise
 from threading import Event, Thread
 from time import sleep
@@ -11,9 +11,14 @@ from uuid import UUID
 
 import psycopg
 import pytest
+from psycopg.errors import InvalidTransactionState
 
 from erp.embedded.address import with_user
+from eventstore.codec import Codec
+from eventstore.store import EventStore
 from tests.eventstore.conftest import new_tenant
+from tests.eventstore.requests import call, one_event
+from tests.eventstore.tally import Tally, append, blank
 from tests.eventstore.writers import write_by_recorder, write_by_store
 
 pytestmark = pytest.mark.integration
@@ -110,3 +115,30 @@ async def test_eight_writers_and_a_tailing_reader(own_url: str) -> None:
         assert [row.tenant_seq for row in of_tenant] == list(range(1, len(of_tenant) + 1))
         numbers = [row.number for row in of_tenant if row.series == "shared"]
         assert numbers == list(range(1, len(numbers) + 1)) != []
+
+
+@pytest.mark.parametrize("isolation", ["REPEATABLE READ", "SERIALIZABLE"])
+def test_transactions_with_an_old_snapshot_are_refused(app_url: str, tenant: UUID, isolation: str) -> None:
+    """Where the lock would not show what it waited for, there are neither appends nor answers."""
+    with psycopg.connect(app_url) as application:
+        for call_it in (
+            lambda: call(application, one_event(tenant)),
+            lambda: application.execute("SELECT erp.position_at(clock_timestamp())"),
+        ):
+            application.execute(f"SET TRANSACTION ISOLATION LEVEL {isolation}".encode())
+            with pytest.raises(InvalidTransactionState, match="read committed"):
+                call_it()
+            application.rollback()
+
+
+async def test_store_does_not_depend_on_the_servers_default(own_url: str) -> None:
+    """A server that is set to another isolation level by default is no reason to fail."""
+    tenant = new_tenant(own_url)
+    with psycopg.connect(own_url, autocommit=True) as owner:
+        name = owner.info.dbname
+        owner.execute(f"ALTER DATABASE {name} SET default_transaction_isolation = 'repeatable read'".encode())
+    app_url = with_user(own_url, "erp_app")
+    async with EventStore(app_url, Codec([Tally])) as store:
+        assert (await append(store, tenant, blank().add())).position == 1
+        assert await store.position_at(datetime.now(UTC)) == 1
+    write_by_recorder(app_url, tenant, 1)

@@ -8,7 +8,7 @@ import psycopg
 import pytest
 from eventsourcing.application import Application
 from eventsourcing.domain import Aggregate, event
-from eventsourcing.persistence import IntegrityError, StoredEvent
+from eventsourcing.persistence import DataError, IntegrityError, StoredEvent
 from eventsourcing.tests.persistence import AggregateRecorderTestCase, ApplicationRecorderTestCase
 from psycopg_pool import ConnectionPool
 
@@ -67,6 +67,19 @@ class TestTenantRecorder(Fixtures, ApplicationRecorderTestCase[TenantRecorder]):
         for versions in ((1, 3), (2,)):
             with pytest.raises(IntegrityError):
                 recorder.insert_events([StoredEvent(stream, version, "t", b"") for version in versions])
+        assert recorder.max_notification_id() is None
+
+    def test_errors_are_those_of_the_library(self) -> None:
+        """What the database refuses reaches users of the library as they know it, and stores nothing."""
+        recorder = self.create_recorder()
+        with pytest.raises(DataError):
+            recorder.insert_events(
+                [StoredEvent(uuid4(), 1, "t", b""), StoredEvent(uuid4(), 1, "nul \0", b"")]
+            )
+        with pytest.raises(IntegrityError):
+            StreamRecorder(self.pool, uuid4()).insert_events([StoredEvent(uuid4(), 1, "t", b"")])
+        with pytest.raises(DataError):
+            recorder.select_notifications(1, 10, topics=["nul \0"])
         assert recorder.max_notification_id() is None
 
     def test_tenants_do_not_see_one_another(self) -> None:
