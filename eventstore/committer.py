@@ -22,6 +22,8 @@ log = logging.getLogger(__name__)
 
 Connect = Callable[[], Awaitable[psycopg.AsyncConnection[Any]]]
 
+# So that a batch of the largest entries is done well within the time that a call may take.
+_BATCH_BYTES_ENOUGH: Final = 4 * 1024 * 1024
 _RETRY_PAUSE_S: Final = 0.05
 # The class of program_limit_exceeded: psycopg counts it as operational, but it will not pass by waiting.
 _ASKED_TOO_MUCH: Final = "54"
@@ -115,6 +117,7 @@ class GroupCommitter:
             self._waiting
             and len(taken) < self._batch_requests_max
             and len(deferred) < self._batch_requests_max
+            and batch.data_bytes < _BATCH_BYTES_ENOUGH
         ):
             waiting = self._waiting.popleft()
             (taken if batch.add(waiting.request) else deferred).append(waiting)

@@ -79,7 +79,7 @@ class Batch:
     """Requests that do not depend on one another: the database judges them all against the same state."""
 
     def __init__(self) -> None:
-        self.requests: list[AppendRequest] = []
+        self.data_bytes = 0
         self._written: set[UUID] = set()
         self._checked: set[UUID] = set()
         self._keys: set[tuple[UUID, str]] = set()
@@ -95,7 +95,7 @@ class Batch:
             or not checked.isdisjoint(self._written)
         ):
             return False
-        self.requests.append(request)
+        self.data_bytes += sum(len(event.data) for event in request.events)
         self._written |= written
         self._checked |= checked
         self._keys.add(key)

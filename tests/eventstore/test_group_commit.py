@@ -183,6 +183,19 @@ async def test_all_but_one_of_a_batch_refused(
     assert stored(reader_url, good) == 1
 
 
+async def test_batch_of_large_entries_is_bounded_in_bytes(
+    committer: GroupCommitter, tenant: UUID, postgres_url: str
+) -> None:
+    """Large requests share a transaction only as far as it stays quick."""
+    megabyte = b'"' + b"x" * 1024 * 1024 + b'"'
+    requests = [new_request(tenant, new_event(uuid4(), 1, data=megabyte)) for _ in range(10)]
+    with appends_held_up(postgres_url):
+        tasks = [asyncio.create_task(committer.append(request)) for request in requests]
+        await asyncio.sleep(0.1)
+    assert outcomes(await asyncio.gather(*tasks)) == ["appended"] * 10
+    assert committer.batches >= 3
+
+
 async def test_request_without_events_is_refused_clearly(committer: GroupCommitter, tenant: UUID) -> None:
     """A request that stores nothing cannot be told from a conflict, so it is refused, and nobody else."""
     good = asyncio.create_task(committer.append(one_event(tenant)))
