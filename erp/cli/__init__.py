@@ -7,10 +7,13 @@ one line on stderr; a traceback is a defect of ours.
 import importlib
 import signal
 import sys
+from collections.abc import Coroutine
 from types import FrameType
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 import click
+
+T = TypeVar("T")
 
 # Where each verb lives. Read only when the verb is used: `erp token` does not load a web server.
 VERBS = {
@@ -112,6 +115,26 @@ def main() -> None:
     # A verb that is told to end unwinds, so that the last one out stops the embedded Postgres.
     signal.signal(signal.SIGTERM, _end)
     cli(prog_name="erp")
+
+
+def run(work: Coroutine[Any, Any, T]) -> T:
+    """Run asynchronous work; told to end, it is cancelled where it waits, and so ends in good order."""
+    import asyncio
+
+    async def until_told() -> T:
+        task = asyncio.current_task()
+        assert task is not None
+        # A handler that raises would do so inside whatever task happens to run, and take the loop down.
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+        return await work
+
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        return asyncio.run(until_told())
+    except asyncio.CancelledError:
+        sys.exit(128 + signal.SIGTERM)
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _end(number: int, _frame: FrameType | None) -> NoReturn:

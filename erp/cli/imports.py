@@ -1,13 +1,12 @@
 """`erp import accounts|journal`: files into the books."""
 
-import asyncio
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 import click
 
-from erp.cli import Failure
+from erp.cli import Failure, run
 from erp.cli.database import database
 from erp.cli.progress import progress
 from erp.settings import Settings, load_settings
@@ -55,7 +54,7 @@ def journal(file: Path, tenant: str, user: str, *, shown: bool) -> None:
 def _import(kind: "Kind", file: Path, tenant: str, user: str, *, shown: bool) -> None:
     settings = load_settings()
     with database(settings), file.open(encoding="utf-8", newline="") as source:
-        refused = asyncio.run(_carry_out(settings, kind, source, tenant, user, shown=shown))
+        refused = run(_carry_out(settings, kind, source, tenant, user, shown=shown))
     if refused:
         raise Failure(f"{refused:,} rows were refused; the others are in the books")
 

@@ -1,12 +1,12 @@
 """`erp tenant create|list`: the companies whose books are kept here."""
 
-import asyncio
 import re
 import zoneinfo
 
 import click
 
 from domain.shared.money import CURRENCIES
+from erp.cli import run
 from erp.cli.database import database
 from erp.settings import load_settings
 
@@ -55,7 +55,7 @@ def create(name: str, chart: str, currency: str, timezone: str) -> None:
 
     settings = load_settings()
     with database(settings):
-        made = asyncio.run(create_tenant(settings, name, chart=chart, currency=currency, timezone=timezone))
+        made = run(create_tenant(settings, name, chart=chart, currency=currency, timezone=timezone))
     click.echo(f"tenant {name}: {'created' if made else 'is there already, unchanged'}")
 
 
