@@ -13,7 +13,7 @@ from tests.e2e.system import ENTRIES, Api, Books, bulk_line, entry
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
-EXAMPLES = 30
+EXAMPLES = 20
 Case = schemathesis.Case[Any]
 BULK = "POST /v1/commands"
 CHECKS = {
