@@ -156,7 +156,8 @@ class GroupCommitter:
         clock = asyncio.get_running_loop().time
         for attempt in count(1):
             try:
-                answer = await asyncio.wait_for(self._call(packed), self._call_timeout_s)
+                async with asyncio.timeout(self._call_timeout_s):
+                    answer = await self._call(packed)
             except (psycopg.OperationalError, psycopg.InterfaceError, OSError, TimeoutError) as error:
                 await self._hang_up()
                 if not is_outage(error):
