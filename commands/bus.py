@@ -8,6 +8,7 @@ stored before, and was the decision made on what is still true?
 
 import asyncio
 import random
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
@@ -27,7 +28,7 @@ from domain.shared.errors import DomainError
 A = TypeVar("A", bound=Aggregate)
 
 
-class Command(BaseModel):
+class Command(BaseModel, ABC):
     """A request to change something. Its fields are the route's body and path parameters."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -38,9 +39,9 @@ class Command(BaseModel):
     """Whether success makes a new thing (HTTP 201)."""
 
     @property
+    @abstractmethod
     def permission(self) -> str:
         """What the caller must be allowed to do."""
-        raise NotImplementedError
 
     @property
     def why(self) -> str | None:
