@@ -57,8 +57,6 @@ class PostgresSettings(Section):
     reader_url: PostgresUrl = ""
     """The reader's role (erp_reader): reads every tenant, writes nothing."""
     pool_size_max: Positive = 8
-    connect_timeout_s: Positive = 5
-    statement_timeout_s: Positive = 30
 
     def need(self, name: Literal["url", "owner_url", "reader_url"]) -> str:
         """The URL of that name; SettingsError where a deployment was not given it."""

@@ -28,6 +28,10 @@ class SchemaTooOld(Exception):
     """The database lacks migrations; `erp migrate` applies them."""
 
 
+class NotUtf8(Exception):
+    """The database keeps text in another encoding, in which names and amounts would be garbled."""
+
+
 class SchemaChanged(Exception):
     """A migration that was applied is not the one that this version ships."""
 
@@ -63,12 +67,14 @@ def migrate(owner_url: str) -> list[str]:
     Running it twice, or by two processes at once, is harmless.
 
     Raises:
+        NotUtf8: the database is not encoded in UTF-8.
         SchemaTooNew: the database knows migrations that this version does not.
         SchemaChanged: an applied migration differs from the shipped one.
     """
     with psycopg.connect(owner_url, autocommit=True) as connection:
         connection.execute("SELECT pg_advisory_lock(%s)", [_LOCK])
         connection.execute("SET client_min_messages = warning")
+        _require_utf8(connection)
         connection.execute(_LEDGER)
         missing = _missing(connection)
         for migration in missing:
@@ -95,6 +101,13 @@ def require_current(url: str) -> None:
         raise SchemaTooOld(detail)
 
 
+def _require_utf8(connection: psycopg.Connection) -> None:
+    encoding = connection.info.parameter_status("server_encoding")
+    if encoding != "UTF8":
+        detail = f"The database is encoded in {encoding}; make it with ENCODING 'UTF8' TEMPLATE template0."
+        raise NotUtf8(detail)
+
+
 def _missing(connection: psycopg.Connection) -> list[Migration]:
     applied: dict[int, str] = dict(connection.execute("SELECT number, sha256 FROM erp.migrations").fetchall())
     ours = {migration.number: migration for migration in shipped()}
@@ -105,6 +118,7 @@ def _missing(connection: psycopg.Connection) -> list[Migration]:
             )
             raise SchemaTooNew(detail)
         if digest != ours[number].sha256:
-            detail = f"Migration {ours[number].name} was applied in another form than this version ships."
+            name = ours[number].name
+            detail = f"Migration {name} was applied in another form than this version ships."
             raise SchemaChanged(detail)
     return [migration for number, migration in ours.items() if number not in applied]

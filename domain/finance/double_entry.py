@@ -102,12 +102,12 @@ class EntryContent:
 def _sound_line(number: int, line: JournalLine, currency: str) -> JournalLine:
     if (line.debit is None) == (line.credit is None):
         detail = f"Line {number} on account {line.account} has to be either a debit or a credit."
-        raise LineNotOneSided(detail, line=number, account=line.account)
+        raise LineNotOneSided(detail, entry_line=number, account=line.account)
     debit = None if line.debit is None else in_minor_units(line.debit, currency)
     credit = None if line.credit is None else in_minor_units(line.credit, currency)
     amount = credit if debit is None else debit
     assert amount is not None
     if amount <= 0:
         detail = f"Line {number} on account {line.account} has the amount {amount}, which is not above zero."
-        raise AmountNotPositive(detail, line=number, account=line.account, amount=str(amount))
+        raise AmountNotPositive(detail, entry_line=number, account=line.account, amount=str(amount))
     return JournalLine(line.account, debit, credit, line.memo, line.dimensions, line.party)

@@ -164,7 +164,7 @@ class FiscalCalendar(Aggregate):
         """
         period = self._not_locked(name)
         if period.status is not PeriodStatus.OPEN:
-            raise PeriodNotOpen(f"Period {name} is closed already.", period=name, status=period.status)
+            raise PeriodNotOpen(f"Period {name} is closed already.", period=name, period_status=period.status)
         self._require_turn(name, self._first(PeriodStatus.OPEN), "closed")
         self._period_closed(name)
 
@@ -200,7 +200,9 @@ class FiscalCalendar(Aggregate):
             raise NoPeriod(f"{day} lies in no period of the fiscal calendar.", date=day.isoformat())
         if period.status is not PeriodStatus.OPEN:
             detail = f"Period {period.name} is {period.status} and takes no postings."
-            raise PeriodIsClosed(detail, period=period.name, status=period.status, date=day.isoformat())
+            raise PeriodIsClosed(
+                detail, period=period.name, period_status=period.status, date=day.isoformat()
+            )
         return period
 
     def period_of(self, day: date) -> Period | None:
@@ -235,7 +237,7 @@ class FiscalCalendar(Aggregate):
     def _require_closed(self, period: Period) -> None:
         if period.status is not PeriodStatus.CLOSED:
             raise PeriodNotClosed(
-                f"Period {period.name} is not closed.", period=period.name, status=period.status
+                f"Period {period.name} is not closed.", period=period.name, period_status=period.status
             )
 
     def _require_turn(self, name: str, due: Period, step: str) -> None:

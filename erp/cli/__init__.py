@@ -85,13 +85,13 @@ def _as_one_line(error: Exception) -> Failure | None:
     from domain.shared.errors import Unavailable
     from erp.embedded.postgres import PostgresError
     from erp.settings import SettingsError
-    from eventstore.migrate import SchemaChanged, SchemaTooNew, SchemaTooOld
+    from eventstore.migrate import NotUtf8, SchemaChanged, SchemaTooNew, SchemaTooOld
 
     text = " ".join(str(error).split())
     match error:
         case SettingsError():
             return Misconfigured(text)
-        case PostgresError() | SchemaChanged() | SchemaTooNew() | SchemaTooOld():
+        case PostgresError() | NotUtf8() | SchemaChanged() | SchemaTooNew() | SchemaTooOld():
             return Failure(text)
         case psycopg.OperationalError():
             return Failure(f"Postgres: {text}")

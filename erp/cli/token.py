@@ -11,10 +11,20 @@ def _parts(_context: click.Context, _option: click.Parameter, text: str) -> tupl
     return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
+def _known_roles(context: click.Context, option: click.Parameter, text: str) -> tuple[str, ...]:
+    from commands.permissions import ROLES
+
+    roles = _parts(context, option, text)
+    for role in roles:
+        if role not in ROLES:
+            raise click.BadParameter(f"{role!r} is no role; there are {', '.join(ROLES)}")
+    return roles
+
+
 @click.command()
 @click.option("--tenant", required=True, help="The tenant's name.")
 @click.option("--user", required=True, help="Who acts; is recorded with every event.")
-@click.option("--roles", default="", callback=_parts, help="Comma-separated: accountant,controller")
+@click.option("--roles", default="", callback=_known_roles, help="Comma-separated: accountant,controller")
 @click.option("--permissions", default="", callback=_parts, help="Beyond the roles: finance.accounts:read,…")
 @click.option("--ttl-s", type=click.IntRange(1, 366 * DAY_S), default=DAY_S, show_default=True)
 def token(tenant: str, user: str, roles: tuple[str, ...], permissions: tuple[str, ...], ttl_s: int) -> None:

@@ -4,6 +4,8 @@ version.
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from urllib.parse import urlsplit, urlunsplit
+from uuid import uuid4
 
 import psycopg
 import pytest
@@ -11,6 +13,7 @@ import pytest
 from eventstore import migrate as module
 from eventstore.migrate import (
     Migration,
+    NotUtf8,
     SchemaChanged,
     SchemaTooNew,
     SchemaTooOld,
@@ -69,6 +72,20 @@ def test_half_migrated_database_is_too_old(empty_url: str, monkeypatch: pytest.M
     with pytest.raises(SchemaTooOld, match=ours[1].name):
         require_current(empty_url)
     assert migrate(empty_url) == [migration.name for migration in ours[1:]]
+
+
+def test_other_encodings_are_refused(postgres_url: str) -> None:
+    """Text would come back as bytes, and nothing would be what it was."""
+    name = f"scratch_{uuid4().hex}"
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute(
+            f"CREATE DATABASE {name} ENCODING 'SQL_ASCII' TEMPLATE template0 LOCALE 'C'".encode()
+        )
+        try:
+            with pytest.raises(NotUtf8, match="SQL_ASCII"):
+                migrate(urlunsplit(urlsplit(postgres_url)._replace(path=f"/{name}")))
+        finally:
+            connection.execute(f"DROP DATABASE {name}".encode())
 
 
 def test_newer_schema_is_left_alone(empty_url: str, owner: "psycopg.Connection[tuple[int]]") -> None:

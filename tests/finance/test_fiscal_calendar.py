@@ -109,9 +109,9 @@ def test_a_posting_date_needs_an_open_period():
     kept.close_period("2026-01")
     refusal = refused(lambda: kept.require_open(date(2026, 1, 31)))
     assert refusal.code == "finance.period_closed"
-    assert refusal.data == {"period": "2026-01", "status": "closed", "date": "2026-01-31"}
+    assert refusal.data == {"period": "2026-01", "period_status": "closed", "date": "2026-01-31"}
     kept.lock_period("2026-01")
-    assert refused(lambda: kept.require_open(date(2026, 1, 1))).data["status"] == "locked"
+    assert refused(lambda: kept.require_open(date(2026, 1, 1))).data["period_status"] == "locked"
     for day in (date(2025, 12, 31), date(2027, 1, 1)):
         assert refused(lambda day=day: kept.require_open(day)).code == "finance.no_period"
     assert refused(lambda: calendar().require_open(date(2026, 1, 1))).code == "finance.no_period"

@@ -82,22 +82,22 @@ def test_the_total_is_of_one_side():
         (
             content(line("1122", debit="1"), line("6001")),
             "finance.line_not_one_sided",
-            {"line": 2, "account": "6001"},
+            {"entry_line": 2, "account": "6001"},
         ),
         (
             content(line("1122", "1", "1"), line("6001", credit="1")),
             "finance.line_not_one_sided",
-            {"line": 1, "account": "1122"},
+            {"entry_line": 1, "account": "1122"},
         ),
         (
             content(line("1122", debit="1"), line("6001", credit="0")),
             "finance.amount_not_positive",
-            {"line": 2, "account": "6001", "amount": "0.00"},
+            {"entry_line": 2, "account": "6001", "amount": "0.00"},
         ),
         (
             content(line("1122", debit="-1"), line("6001", credit="-1")),
             "finance.amount_not_positive",
-            {"line": 1, "account": "1122", "amount": "-1.00"},
+            {"entry_line": 1, "account": "1122", "amount": "-1.00"},
         ),
         (
             content(line("1122", debit="1"), line("6001", credit="1.01")),

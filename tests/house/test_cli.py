@@ -74,6 +74,13 @@ def test_the_last_line_of_token_is_a_token() -> None:
     assert claims["exp"] - claims["iat"] == 60
 
 
+def test_a_role_that_does_not_exist_gets_no_token() -> None:
+    answer = erp("token", "--tenant", "demo", "--user", "alice", "--roles", "acountant")
+    assert answer.exit_code == 2
+    assert "'acountant' is no role; there are admin, " in answer.stderr
+    assert answer.stdout == ""
+
+
 def test_a_process_that_only_verifies_makes_no_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
     public = load_settings().auth.keys[0].model_dump() | {"private_key": None}
     monkeypatch.setenv("ERP_POSTGRES__URL", "postgresql://db/erp")
