@@ -18,7 +18,7 @@ SCRIPT = Path(__file__).parents[2] / "deploy" / "postgres.sql"
 
 
 def test_an_owner_who_is_no_superuser_can_deploy(home: Path) -> None:
-    """The script, then the migrations, then a tenant: nothing more is needed, and each role has its rights."""
+    """The script, then the migrations, then a tenant: no more is needed, and each role has its rights."""
     with EmbeddedPostgres(home) as server:
         with psycopg.connect(address.url(home, database="postgres"), autocommit=True) as superuser:
             superuser.execute("DROP DATABASE erp")
