@@ -1,6 +1,8 @@
 """One running system for all of these tests; a tenant for each."""
 
 from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -10,12 +12,15 @@ from tests.e2e.system import Api, Books, Home
 
 
 @pytest.fixture(scope="session")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
+def home() -> Iterator[Home]:
     """A home with Postgres running and migrated; it is stopped when the last user of it is gone."""
-    path = tmp_path_factory.mktemp("e2e") / "home"
-    with EmbeddedPostgres(path) as server:
-        migrate(server.url)
-        yield Home(path)
+    # Not below pytest's own folder, which each run of pytest shuts to others when it starts: under root that
+    # locks out the user that the Postgres of another run works as.
+    with TemporaryDirectory(prefix="erp-e2e-") as folder:
+        path = Path(folder) / "home"
+        with EmbeddedPostgres(path) as server:
+            migrate(server.url)
+            yield Home(path)
 
 
 @pytest.fixture(scope="session")

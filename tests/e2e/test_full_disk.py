@@ -6,6 +6,7 @@ import ctypes
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -23,17 +24,16 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
+def small_disk() -> Iterator[Path]:
     """A disk of its own, in memory. Only root can mount one, and not in every container."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
     if os.geteuid() != 0:
         pytest.skip("only root can mount a small disk")
     options = f"size={DISK_BYTES},mode=0755".encode()
-    if _libc.mount(b"tmpfs", bytes(disk), b"tmpfs", 0, options) != 0:
-        pytest.skip(f"no small disk can be mounted here: {os.strerror(ctypes.get_errno())}")
-    yield disk
-    assert _libc.umount2(bytes(disk), 0) == 0, os.strerror(ctypes.get_errno())
+    with TemporaryDirectory(prefix="erp-disk-") as folder:
+        if _libc.mount(b"tmpfs", folder.encode(), b"tmpfs", 0, options) != 0:
+            pytest.skip(f"no small disk can be mounted here: {os.strerror(ctypes.get_errno())}")
+        yield Path(folder)
+        assert _libc.umount2(folder.encode(), 0) == 0, os.strerror(ctypes.get_errno())
 
 
 def fill(disk: Path) -> Path:
