@@ -63,14 +63,29 @@ def create_app(
     for path, handler in {**service_handlers(checks, metrics, settings), **docs_handlers(document)}.items():
         handlers[path] = {"GET": handler}
 
+    resources = {path: Resource(path, methods) for path, methods in handlers.items()}
     router = Router(
-        _routes(handlers), redirect_slashes=False, default=_nothing_here, lifespan=_lifespan(lifespan, runner)
+        [Route(path, resource, name=path) for path, resource in resources.items()],
+        redirect_slashes=False,
+        default=_nothing_here,
+        lifespan=_lifespan(lifespan, runner),
     )
-    return Edge(router, metrics, in_flight_max=settings.in_flight_max)
+    return Edge(_straight_to(resources, router), metrics, in_flight_max=settings.in_flight_max)
 
 
-def _routes(handlers: Mapping[str, Mapping[str, Handler]]) -> list[Route]:
-    return [Route(path, Resource(path, methods), name=path) for path, methods in handlers.items()]
+def _straight_to(resources: Mapping[str, ASGIApp], router: ASGIApp) -> ASGIApp:
+    """A path without parameters needs no router to be found, and most commands have such paths."""
+    fixed = {path: resource for path, resource in resources.items() if "{" not in path}
+
+    async def dispatch(scope: Scope, receive: Receive, send: Send) -> None:
+        resource = fixed.get(scope["path"]) if scope["type"] == "http" else None
+        if resource is None:
+            await router(scope, receive, send)
+        else:
+            scope["path_params"] = {}
+            await resource(scope, receive, send)
+
+    return dispatch
 
 
 def _lifespan(
