@@ -144,9 +144,11 @@ class Work:
         return copies
 
     def new(self, aggregate_class: type[A]) -> A:
-        """A blank aggregate under a fresh id."""
+        """A blank aggregate under a fresh id; `If-Match` is about it when nothing is edited before."""
         aggregate = aggregate_class.blank(self._new_id())
         self.loaded[aggregate.id] = aggregate
+        if self._turn is None:
+            self._require_expected_version(aggregate)
         return aggregate
 
     def _require_expected_version(self, aggregate: Aggregate) -> None:

@@ -87,6 +87,12 @@ class FillTwice(Fill):
     TOPIC = "test.fill_twice"
 
 
+class FillNew(Fill):
+    """Fill a jar that nobody has seen."""
+
+    TOPIC = "test.fill_new"
+
+
 class FillBehindBack(Fill):
     """Somebody else is always faster."""
 
@@ -113,6 +119,13 @@ async def fill_twice(command: Fill, work: Work) -> Jar:
     return await work.edit(Jar, command.jar)
 
 
+async def fill_new(_command: FillNew, work: Work) -> Jar:
+    """See `Jar.fill`."""
+    jar = work.new(Jar)
+    jar.fill()
+    return jar
+
+
 class Office:
     """A tenant, and two processes that serve it: each has its own store, cache and bus."""
 
@@ -123,6 +136,7 @@ class Office:
             Fill: fill,
             Empty: empty,
             FillTwice: fill_twice,
+            FillNew: fill_new,
             FillBehindBack: self._fill_behind_back,
         }
         self.one, self.other = (Bus(store, handlers, new_id=uuid4, attempts_max=3) for store in stores)
@@ -205,6 +219,13 @@ async def test_a_repeat_is_answered_before_a_version_is_compared(office: Office)
     with pytest.raises(VersionMismatch) as refused:
         await office.one.execute(Empty(jar=jar), office.context(expected_version=0))
     assert refused.value.data == {"version": 1}
+
+
+async def test_what_is_new_is_at_version_zero(office: Office) -> None:
+    """`If-Match` on a command that only creates is held to that."""
+    with pytest.raises(VersionMismatch):
+        await office.one.execute(FillNew(jar=uuid4()), office.context(expected_version=5))
+    assert (await office.one.execute(FillNew(jar=uuid4()), office.context(expected_version=0))).version == 1
 
 
 async def test_a_key_belongs_to_one_request(office: Office) -> None:
