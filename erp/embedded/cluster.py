@@ -19,6 +19,7 @@ from typing import NamedTuple
 import psutil
 
 from erp.embedded import address
+from erp.embedded.server import ServerError
 
 with warnings.catch_warnings():
     # Where XDG_RUNTIME_DIR is not set the package says so at import; sockets do not go there anyway.
@@ -52,7 +53,7 @@ log_checkpoints = off
 """
 
 
-class PostgresError(Exception):
+class PostgresError(ServerError):
     """The embedded Postgres cannot be started or stopped; the text is one line for a person."""
 
 
