@@ -38,7 +38,7 @@ class Published(NamedTuple):
     """Whether data and metadata came along; else they are empty here, and must be fetched by position."""
 
 
-class _CloudEvent(Struct, omit_defaults=True):
+class _CloudEvent(Struct, omit_defaults=True, kw_only=True):
     """The attributes of a message's event, under their names on the wire."""
 
     specversion: str
@@ -49,18 +49,18 @@ class _CloudEvent(Struct, omit_defaults=True):
     time: datetime
     datacontenttype: str
     position: str
+    prev: str = ""
     tenant: UUID
     tenantseq: str
     streamtype: str
     streamid: UUID
     version: str
     schemaversion: int
+    series: str = ""
+    number: str = ""
     recordedat: datetime
     encoding: str
     leafhash: bytes
-    prev: str = ""
-    series: str = ""
-    number: str = ""
     dataref: str = ""
     metadata: str | UnsetType = UNSET
     metadatabytes: bytes | UnsetType = UNSET

@@ -1,4 +1,4 @@
-"""Signed tree heads: what the whole log was at some moment, in 176 bytes and an Ed25519 signature. Pure.
+"""Signed tree heads: what the whole log was at some moment, in 112 bytes and an Ed25519 signature. Pure.
 
 A head states the size and root of the tree over the log and, by the root of a second tree, how many events
 of each tenant are in it. Who holds one can later have it proved that the log only grew; and with the count of

@@ -7,9 +7,12 @@ it.
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -83,17 +86,15 @@ class EmbeddedKafka(SharedServer):
             raise KafkaError(f"Kafka does not start: {words} ({self.home / 'kafka.log'})")
 
     def _stop(self) -> None:
-        pid = self.pid()
-        if pid is None:
-            return
-        try:
-            process = psutil.Process(pid)
-            process.terminate()
-            process.wait(_STOP_TIMEOUT_S)
-        except psutil.TimeoutExpired:
-            process.kill()
-        except psutil.NoSuchProcess:
-            pass
+        deadline = time.monotonic() + _STOP_TIMEOUT_S
+        number = signal.SIGTERM
+        # Not until it is reaped, which is for others to do and may take them seconds.
+        while (pid := self.pid()) is not None:
+            with suppress(ProcessLookupError):
+                os.kill(pid, number)
+            time.sleep(0.02)
+            if time.monotonic() > deadline:
+                number = signal.SIGKILL
 
     def _record(self) -> dict[str, Any]:
         return read_record(self.home)

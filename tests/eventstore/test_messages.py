@@ -4,6 +4,7 @@ import base64
 from collections import defaultdict
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid5
 
@@ -76,6 +77,15 @@ def test_an_event_is_a_cloudevent_as_documented() -> None:
         "metadata": '{"actor":"alice"}',
         "data": {"memo": "Müller"},
     }
+
+
+def test_the_documented_event_is_one_that_can_be_read() -> None:
+    """The example of docs/reference/messages.md, with every attribute in its order."""
+    page = (Path(__file__).parents[2] / "docs" / "reference" / "messages.md").read_text()
+    example = page.partition("```json\n")[2].partition("```")[0]
+    (found,) = decode_batch(b"[" + example.encode() + b"]")
+    again = event_json(LogEvent(found.event, found.leaf_hash), found.previous)
+    assert list(orjson.loads(again).items()) == list(orjson.loads(example).items())
 
 
 def test_attributes_are_named_and_typed_as_cloudevents_allow() -> None:

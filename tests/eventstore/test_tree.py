@@ -3,6 +3,7 @@
 import random
 from collections import Counter
 from datetime import UTC, datetime
+from hashlib import sha256
 from itertools import combinations_with_replacement
 from uuid import UUID
 
@@ -31,6 +32,8 @@ from eventstore.tree_head import (
     HeadSigner,
     SignedHead,
     TreeHead,
+    tenant_leaf,
+    tenants_root,
     verify_signature,
     verify_tenant_count,
 )
@@ -278,6 +281,18 @@ def test_a_signature_is_of_this_head_by_this_key() -> None:
     assert not verify_signature(signed, other_pem)
     for change in ({"tree_size": 6}, {"root_hash": b"x" * 32}, {"tenants": 3}, {"tenants_root": b"x" * 32}):
         assert not verify_signature(signed._replace(head=head._replace(**change)), PUBLIC)
+
+
+def test_what_is_signed_is_laid_out_as_documented() -> None:
+    """docs/reference/tree-heads.md, row by row."""
+    head = TreeHead(5, b"r" * 32, datetime(2000, 1, 1, 0, 0, 1, tzinfo=UTC), 2, b"t" * 32)
+    integers = [number.to_bytes(8, "big") for number in (5, 1_000_000, 2)]
+    size, signed_at, tenants = integers
+    prefix = b"KILLER ERP tree head\0v1\0"
+    assert head.to_bytes() == prefix + size + signed_at + b"r" * 32 + tenants + b"t" * 32
+    tenant = UUID("018f0000-0000-7000-8000-000000000001")
+    leaf = sha256(b"\0" + tenant.bytes + (7).to_bytes(8, "big")).digest()
+    assert tenant_leaf(tenant, 7) == tenants_root({tenant: 7}) == leaf
 
 
 def test_a_signer_is_made_from_pem() -> None:

@@ -1,0 +1,232 @@
+"""Messages into Kafka: an idempotent producer that waits for every in-sync replica, and the topics it needs.
+
+Whatever goes wrong is `KafkaFailure`; the producer is then of no more use. Order within a partition holds,
+for one request per partition is under way at a time.
+"""
+
+import asyncio
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from ssl import SSLContext
+from typing import Any, Final, NamedTuple, Self
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.errors import (
+    IncompatibleBrokerVersion,
+    KafkaError,
+    MessageSizeTooLargeError,
+    TopicAlreadyExistsError,
+    for_code,
+)
+
+from eventstore.cloudevents import BATCH_CONTENT_TYPE
+from eventstore.packing import Message, topic_of
+from eventstore.refusal import Refusal
+
+CLIENT_ID: Final = "erp-relay"
+
+_REQUEST_TIMEOUT_S: Final = 10.0
+_START_TIMEOUT_S: Final = 15.0
+_STOP_TIMEOUT_S: Final = 3.0
+_ABANDON_S: Final = 0.5
+_PARTITIONS_TIMEOUT_S: Final = 5.0
+# Several messages for one partition that wait for the same answer go out together.
+_REQUEST_BYTES: Final = 1 << 20
+# What Kafka puts around a message of ours is far less.
+_MARGIN_BYTES: Final = 64 * 1024
+_HEADERS: Final = [("content-type", BATCH_CONTENT_TYPE.encode())]
+
+
+class KafkaFailure(Exception):
+    """The broker is gone, or did not take what it was given; trying again may help."""
+
+
+class MessageTooLarge(KafkaFailure):
+    """The broker takes no message of that size."""
+
+
+class TopicUnfit(Refusal):
+    """A topic has fewer partitions than messages are spread over."""
+
+
+class KafkaOptions(NamedTuple):
+    """Where Kafka is, how to get in, and what topics are made like."""
+
+    bootstrap: Callable[[], str]
+    """`host:port,…`; asked again and again, for an embedded broker may come back elsewhere. OSError: not
+    known.
+    """
+    replication: int = 1
+    compression: str | None = None
+    security_protocol: str = "PLAINTEXT"
+    ssl_context: SSLContext | None = None
+    sasl_mechanism: str | None = None
+    username: str | None = None
+    password: str | None = None
+
+    def connection(self) -> dict[str, Any]:
+        """What every aiokafka client of ours is made with."""
+        given = {
+            "bootstrap_servers": self.bootstrap().split(","),
+            "client_id": CLIENT_ID,
+            "request_timeout_ms": round(_REQUEST_TIMEOUT_S * 1000),
+            "security_protocol": self.security_protocol,
+            "ssl_context": self.ssl_context,
+            "sasl_mechanism": self.sasl_mechanism,
+            "sasl_plain_username": self.username,
+            "sasl_plain_password": self.password,
+        }
+        return {name: value for name, value in given.items() if value is not None}
+
+
+class Publisher:
+    """One producer, from `async with` to the first failure."""
+
+    def __init__(self, options: KafkaOptions, *, partitions: int, message_bytes_max: int) -> None:
+        self._options = options
+        self._partitions = partitions
+        self._message_bytes_max = message_bytes_max
+        self._producer: Any = None
+        self._ready_topics: set[str] = set()
+        self._bootstrap = ""
+
+    async def __aenter__(self) -> Self:
+        """Connect. KafkaFailure when there is nobody."""
+        with _failures():
+            connection = self._options.connection()
+            self._bootstrap = ",".join(connection["bootstrap_servers"])
+            self._producer = AIOKafkaProducer(
+                **connection,
+                acks="all",
+                enable_idempotence=True,
+                compression_type=self._options.compression,
+                linger_ms=0,
+                max_batch_size=_REQUEST_BYTES,
+                max_request_size=self._message_bytes_max + _MARGIN_BYTES,
+            )
+            try:
+                await asyncio.wait_for(self._producer.start(), _START_TIMEOUT_S)
+            except BaseException:
+                await self._abandon()
+                raise
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Send what was taken on, unless something failed; then let go of it."""
+        if kind is None:
+            with suppress(KafkaError, TimeoutError):
+                await asyncio.wait_for(self._producer.flush(), _STOP_TIMEOUT_S)
+        await self._abandon()
+
+    async def _abandon(self) -> None:
+        """Hang up without waiting for a broker that may be gone, which the producer's own `stop` does."""
+        producer = self._producer
+        producer._closed = True  # noqa: SLF001
+        # The connections first, else the sender waits for answers that may never come.
+        await producer.client.close()
+        closing = asyncio.create_task(producer._sender.close())  # noqa: SLF001
+        closing.add_done_callback(_look_at)
+        await asyncio.wait({closing}, timeout=_ABANDON_S)
+        closing.cancel()
+
+    def require_same_broker(self) -> None:
+        """Return unless the broker is elsewhere by now, where the producer would never find it."""
+        with _failures():
+            if self._options.bootstrap() != self._bootstrap:
+                raise KafkaFailure("the broker has moved")
+
+    async def ensure_topics(self, stream_types: Collection[str], prefix: str) -> None:
+        """See that the topics of these aggregate types are there, with the partitions that we count on.
+
+        Raises:
+            TopicUnfit: one has fewer.
+        """
+        await self._ensure({topic_of(prefix, stream_type) for stream_type in stream_types})
+
+    async def _ensure(self, topics: Collection[str]) -> None:
+        wanted = sorted(set(topics) - self._ready_topics)
+        if not wanted:
+            return
+        with _failures():
+            await self._create(wanted)
+            for topic in wanted:
+                await self._require_partitions(topic)
+        self._ready_topics |= set(wanted)
+
+    async def _create(self, topics: Sequence[str]) -> None:
+        admin = AIOKafkaAdminClient(**self._options.connection())
+        try:
+            await admin.start()
+            there = set(await admin.list_topics())
+            configs = {"max.message.bytes": str(self._message_bytes_max + _MARGIN_BYTES)}
+            new = [
+                NewTopic(topic, self._partitions, self._options.replication, topic_configs=configs)
+                for topic in topics
+                if topic not in there
+            ]
+            if not new:
+                return
+            answer = await admin.create_topics(new)
+            for topic, code, *words in answer.topic_errors:
+                if code and code != TopicAlreadyExistsError.errno:
+                    reason = words[0] if words and words[0] else for_code(code).__name__
+                    raise KafkaFailure(f"the topic {topic} cannot be made: {reason}")
+        except IncompatibleBrokerVersion:
+            pass  # such a broker makes a topic when it is first asked about one
+        finally:
+            await admin.close()
+
+    async def _require_partitions(self, topic: str) -> None:
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + _PARTITIONS_TIMEOUT_S
+        while len(there := await self._producer.partitions_for(topic)) < self._partitions:
+            if loop.time() > deadline:
+                raise TopicUnfit(
+                    f"the topic {topic} has {len(there)} partitions, and messages go to {self._partitions}: "
+                    "add partitions to it, or set ERP_KAFKA__PARTITIONS before the first event is published"
+                )
+            await self._producer.client.force_metadata_update()
+            await asyncio.sleep(0.1)
+
+    async def send(self, messages: Sequence[Message]) -> "list[asyncio.Future[Any]]":
+        """Hand the messages over in order; each has a future that settles it. Waits for a slow broker."""
+        await self._ensure({message.to.topic for message in messages})
+        sent = []
+        with _failures():
+            for message in messages:
+                topic, partition = message.to
+                future = await self._producer.send(
+                    topic, message.value, partition=partition, headers=_HEADERS
+                )
+                future.add_done_callback(_look_at)
+                sent.append(future)
+        return sent
+
+
+def raise_failures(sent: "Sequence[asyncio.Future[Any]]") -> None:
+    """Return if none of these has failed.
+
+    Raises:
+        MessageTooLarge, KafkaFailure: the first that has.
+    """
+    with _failures():
+        for future in sent:
+            if future.done():
+                future.result()
+
+
+@contextmanager
+def _failures() -> Iterator[None]:
+    try:
+        yield
+    except MessageSizeTooLargeError as error:
+        raise MessageTooLarge(str(error)) from error
+    except (KafkaError, OSError, TimeoutError) as error:
+        raise KafkaFailure(str(error) or type(error).__name__) from error
+
+
+def _look_at(future: "asyncio.Future[Any]") -> None:
+    """Nobody waits for it any more when the producer was given up; asyncio would complain."""
+    if not future.cancelled():
+        future.exception()
