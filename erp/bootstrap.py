@@ -1,5 +1,6 @@
-"""Builds the running parts from settings: the event store, the command bus over it, the API over both."""
+"""Builds the running parts from settings: the event store, the bus over it, the API over both; the relay."""
 
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -13,10 +14,15 @@ from api import app
 from api.ports import ApiSettings
 from commands.bus import Bus
 from erp.contexts import CONTEXTS, aggregates, handlers
-from erp.settings import Settings, load_settings
+from erp.embedded.kafka import EmbeddedKafka, KafkaError
+from erp.settings import KafkaSettings, Settings, SettingsError, load_settings
 from erp.tokens import auth_config
 from eventstore.codec import Codec
+from eventstore.packing import Packing, topic_of
+from eventstore.publisher import KafkaOptions
+from eventstore.relay import Relay, RelayOptions
 from eventstore.store import EventStore, StoreOptions
+from eventstore.tree_head import HeadSigner
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,3 +85,79 @@ def _remembering(find: Callable[[str], Awaitable[UUID | None]]) -> Callable[[str
         return tenant
 
     return found
+
+
+def runs_kafka(settings: Settings) -> bool:
+    """Whether the broker is one of ours."""
+    return settings.embedded and not settings.kafka.bootstrap
+
+
+def kafka_topics(settings: Settings) -> dict[str, int]:
+    """The topic of each aggregate type, with its number of partitions."""
+    kafka = settings.kafka
+    return {topic_of(kafka.topic_prefix, each.TOPIC): kafka.partitions for each in aggregates()}
+
+
+def kafka_options(settings: Settings) -> KafkaOptions:
+    """Where Kafka is and how to get in.
+
+    Raises:
+        SettingsError: a deployment was not told.
+    """
+    kafka = settings.kafka
+    if not kafka.bootstrap and not settings.embedded:
+        raise SettingsError("ERP_KAFKA__BOOTSTRAP is missing and this command needs it")
+    embedded = EmbeddedKafka(settings.home)
+
+    def bootstrap() -> str:
+        try:
+            return kafka.bootstrap or embedded.bootstrap
+        except KafkaError as error:
+            raise ConnectionError(str(error)) from None
+
+    return KafkaOptions(
+        bootstrap=bootstrap,
+        replication=kafka.replication,
+        compression=None if kafka.compression == "none" else kafka.compression,
+        security_protocol=kafka.security_protocol,
+        ssl_context=_ssl_context(kafka),
+        sasl_mechanism=kafka.sasl_mechanism if kafka.security_protocol.startswith("SASL") else None,
+        username=kafka.username,
+        password=kafka.password,
+    )
+
+
+def _ssl_context(kafka: KafkaSettings) -> ssl.SSLContext | None:
+    if not kafka.security_protocol.endswith("SSL"):
+        return None
+    try:
+        return ssl.create_default_context(cafile=kafka.ca_file)
+    except OSError as error:
+        raise SettingsError(f"ERP_KAFKA__CA_FILE: {error.strerror or error}") from None
+
+
+def create_relay(settings: Settings, *, from_start: bool = False) -> Relay:
+    """The relay, not yet running.
+
+    Raises:
+        SettingsError: a deployment was not told where Kafka is, or what to sign tree heads with.
+    """
+    key = settings.audit.signing_key
+    if key is None or key.private_key is None:
+        raise SettingsError("ERP_AUDIT__KEYS: the relay signs tree heads and needs a key with a private_key")
+    kafka = settings.kafka
+    return Relay(
+        settings.postgres.need("relay_url"),
+        kafka_options(settings),
+        signer=HeadSigner.from_pem(key.kid, key.private_key),
+        packing=Packing(
+            topic_prefix=kafka.topic_prefix,
+            partitions=kafka.partitions,
+            batch_events_max=kafka.batch_events_max,
+            batch_bytes_max=kafka.batch_bytes_max,
+            event_bytes_max=kafka.event_bytes_max,
+        ),
+        options=RelayOptions(head_s=settings.relay.head_interval_s),
+        stream_types=[each.TOPIC for each in aggregates()],
+        from_start=from_start,
+    )

@@ -1,10 +1,13 @@
-"""Keys that tokens are signed with: made at random for an embedded home, and never weak anywhere else."""
+"""Keys that tokens and tree heads are signed with: made at random for an embedded home, and never weak
+anywhere else.
+"""
 
 import base64
 import json
 import os
 import secrets as random
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +16,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 FILE = "secrets.json"
+HEADS_FILE = "tree-head-keys.json"
 
 HS256_BYTES_MIN = 32  # RFC 7518, section 3.2: as long as the hash
 _DISTINCT_MIN = 8
@@ -53,42 +57,50 @@ def require_ed25519(public: str, private: str | None) -> None:
 
 
 def kept_keys(home: Path) -> list[dict[str, Any]]:
-    """The keys of this embedded home, made at the first call and the same ever after.
+    """The keys for tokens of this embedded home, made at the first call and the same ever after.
 
     Raises:
         ValueError: the file is not what was written.
         OSError: it cannot be read or written.
     """
-    file = home / FILE
+    return _kept(home / FILE, lambda: [_new_ed25519(), _new_hs256()], "tokens in use end")
+
+
+def kept_head_keys(home: Path) -> list[dict[str, Any]]:
+    """The keys for tree heads of this embedded home, likewise."""
+    return _kept(
+        home / HEADS_FILE, lambda: [_new_ed25519()], "heads signed so far cannot be verified any more"
+    )
+
+
+def _kept(file: Path, make: Callable[[], list[dict[str, Any]]], when_removed: str) -> list[dict[str, Any]]:
     if not file.exists():
-        _write_once(file, json.dumps({"keys": _new_keys()}, indent=2))
+        _write_once(file, json.dumps({"keys": make()}, indent=2))
     try:
         keys: list[dict[str, Any]] = json.loads(file.read_text())["keys"]
     except (json.JSONDecodeError, KeyError, TypeError):
-        raise ValueError("not readable as keys; remove it to make new ones (tokens in use end)") from None
+        raise ValueError(f"not readable as keys; remove it to make new ones ({when_removed})") from None
     return keys
 
 
-def _new_keys() -> list[dict[str, Any]]:
+def _new_ed25519() -> dict[str, Any]:
     private = Ed25519PrivateKey.generate()
     pem = serialization.Encoding.PEM
-    return [
-        {
-            "kid": f"ed25519-{random.token_hex(4)}",
-            "alg": "EdDSA",
-            "key": private.public_key()
-            .public_bytes(pem, serialization.PublicFormat.SubjectPublicKeyInfo)
-            .decode(),
-            "private_key": private.private_bytes(
-                pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-            ).decode(),
-        },
-        {
-            "kid": f"hs256-{random.token_hex(4)}",
-            "alg": "HS256",
-            "key": base64.b64encode(random.token_bytes(48)).decode(),
-        },
-    ]
+    return {
+        "kid": f"ed25519-{random.token_hex(4)}",
+        "alg": "EdDSA",
+        "key": private.public_key()
+        .public_bytes(pem, serialization.PublicFormat.SubjectPublicKeyInfo)
+        .decode(),
+        "private_key": private.private_bytes(
+            pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        ).decode(),
+    }
+
+
+def _new_hs256() -> dict[str, Any]:
+    key = base64.b64encode(random.token_bytes(48)).decode()
+    return {"kid": f"hs256-{random.token_hex(4)}", "alg": "HS256", "key": key}
 
 
 def _write_once(file: Path, text: str) -> None:

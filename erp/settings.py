@@ -4,12 +4,13 @@
 every variable that is wrong. Secrets never appear in that line. Units come last in names.
 
 Without `ERP_POSTGRES__URL` the system is embedded: its URLs follow from `home`, and its keys are made at
-random once and kept in `<home>/secrets.json`. Anywhere else placeholder and short secrets are refused.
+random once and kept there. Anywhere else placeholder and short secrets are refused.
 """
 
 import difflib
 import os
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -48,7 +49,7 @@ class Section(BaseModel):
 
 
 class PostgresSettings(Section):
-    """Three roles of one database; each process is given only the URLs it needs."""
+    """Four roles of one database; each process is given only the URLs it needs."""
 
     url: PostgresUrl = ""
     """The application's role (erp_app): row-level security by tenant."""
@@ -57,8 +58,11 @@ class PostgresSettings(Section):
     reader_url: PostgresUrl = ""
     """The reader's role (erp_reader): reads every tenant, writes nothing."""
     pool_size_max: Positive = 8
+    relay_url: PostgresUrl = ""
+    """The relay's role (erp_relay): reads the log of every tenant, writes its checkpoint and the Merkle tree.
+    """
 
-    def need(self, name: Literal["url", "owner_url", "reader_url"]) -> str:
+    def need(self, name: Literal["url", "owner_url", "reader_url", "relay_url"]) -> str:
         """The URL of that name; SettingsError where a deployment was not given it."""
         found: str = getattr(self, name)
         if not found:
@@ -127,6 +131,60 @@ class StoreSettings(Section):
     conflict_retries_max: Annotated[int, Field(ge=0)] = 10
 
 
+class KafkaSettings(Section):
+    """Where events are published, and how."""
+
+    bootstrap: Annotated[str, Field(pattern=r"^$|^[^,:\s]+:\d+(,[^,:\s]+:\d+)*$")] = ""
+    """`host:port,…`. Where it is not given, an embedded system runs a broker of its own."""
+    topic_prefix: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,100}$")] = "erp"
+    partitions: Annotated[int, Field(ge=1, le=10_000)] = 4
+    """Of each topic. Order within a stream holds within one partition, so it is chosen before the first
+    event.
+    """
+    replication: Annotated[int, Field(ge=1, le=100)] = 1
+    compression: Literal["none", "gzip", "lz4", "zstd"] = "lz4"
+    batch_events_max: Positive = 100
+    batch_bytes_max: Annotated[int, Field(ge=10_000)] = 1_000_000
+    event_bytes_max: Annotated[int, Field(ge=10_000)] = 4_000_000
+    """A larger event is published without its data, which consumers then fetch by position."""
+    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    ca_file: Path | None = None
+    """PEM; the system's own authorities where it is not given."""
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "SCRAM-SHA-512"
+    username: str | None = None
+    password: str | None = Field(default=None, repr=False)
+
+
+class RelaySettings(Section):
+    """The relay's own."""
+
+    metrics_port: Port | None = None
+    """Serves Prometheus metrics on the host of `http`; nothing is served where it is not given."""
+    head_interval_s: Annotated[float, Field(ge=0.1)] = 10.0
+    """At least so long between two signed tree heads."""
+
+
+class AuditSettings(Section):
+    """Keys that tree heads are signed with. The first that can sign does; the others are kept to verify old
+    heads.
+    """
+
+    keys: tuple[AuthKey, ...] = ()
+
+    @model_validator(mode="after")
+    def _ed25519_with_names_of_their_own(self) -> Self:
+        if any(key.alg != "EdDSA" for key in self.keys):
+            raise ValueError("tree heads are signed with EdDSA keys")
+        if len({key.kid for key in self.keys}) != len(self.keys):
+            raise ValueError("two keys have the same kid")
+        return self
+
+    @property
+    def signing_key(self) -> AuthKey | None:
+        """The key that new heads are signed with; None where this process only verifies."""
+        return next((key for key in self.keys if key.can_sign), None)
+
+
 class Settings(BaseSettings):
     """Everything a process needs to know. Environment before TOML file before defaults."""
 
@@ -138,6 +196,9 @@ class Settings(BaseSettings):
     auth: AuthSettings = AuthSettings()
     http: HttpSettings = HttpSettings()
     store: StoreSettings = StoreSettings()
+    kafka: KafkaSettings = KafkaSettings()
+    relay: RelaySettings = RelaySettings()
+    audit: AuditSettings = AuditSettings()
     home: Path = Path(".erp")
     """Data, keys and locks of the embedded servers; where benches leave their figures."""
     embedded: bool = True
@@ -184,7 +245,9 @@ def load_settings() -> Settings:
 
 
 def _embedded(settings: Settings) -> Settings:
-    given = [name for name in ("url", "owner_url", "reader_url") if getattr(settings.postgres, name)]
+    given = [
+        name for name in ("url", "owner_url", "reader_url", "relay_url") if getattr(settings.postgres, name)
+    ]
     if given:
         wrong = ", ".join(f"{PREFIX}POSTGRES__{name.upper()}" for name in given)
         raise SettingsError(
@@ -194,15 +257,23 @@ def _embedded(settings: Settings) -> Settings:
         "url": address.url(settings.home, "erp_app"),
         "owner_url": address.url(settings.home),
         "reader_url": address.url(settings.home, "erp_reader"),
+        "relay_url": address.url(settings.home, "erp_relay"),
     }
-    auth = settings.auth
-    if not auth.keys:
-        try:
-            made = secrets.kept_keys(settings.home)
-        except (OSError, ValueError) as error:
-            raise SettingsError(f"{settings.home / secrets.FILE}: {error}") from None
-        auth = auth.model_copy(update={"keys": tuple(AuthKey(**key) for key in made)})
-    return settings.model_copy(update={"postgres": settings.postgres.model_copy(update=urls), "auth": auth})
+    update: dict[str, Section] = {"postgres": settings.postgres.model_copy(update=urls)}
+    if not settings.auth.keys:
+        kept = _kept(settings.home / secrets.FILE, secrets.kept_keys)
+        update["auth"] = settings.auth.model_copy(update={"keys": kept})
+    if not settings.audit.keys:
+        kept = _kept(settings.home / secrets.HEADS_FILE, secrets.kept_head_keys)
+        update["audit"] = settings.audit.model_copy(update={"keys": kept})
+    return settings.model_copy(update=update)
+
+
+def _kept(file: Path, keys_of: Callable[[Path], list[dict[str, Any]]]) -> tuple[AuthKey, ...]:
+    try:
+        return tuple(AuthKey(**key) for key in keys_of(file.parent))
+    except (OSError, ValueError) as error:
+        raise SettingsError(f"{file}: {error}") from None
 
 
 def _deployed(settings: Settings) -> Settings:

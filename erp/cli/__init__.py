@@ -19,6 +19,7 @@ T = TypeVar("T")
 VERBS = {
     "up": "erp.cli.serve:up",
     "api": "erp.cli.serve:api",
+    "relay": "erp.cli.relay:relay",
     "migrate": "erp.cli.serve:migrate",
     "tenant": "erp.cli.tenant:tenant",
     "token": "erp.cli.token:token",
@@ -83,15 +84,18 @@ def _as_one_line(error: Exception) -> Failure | None:
     import psycopg
 
     from domain.shared.errors import Unavailable
-    from erp.embedded.postgres import PostgresError
+    from erp.embedded.server import ServerError
     from erp.settings import SettingsError
     from eventstore.migrate import NotUtf8, SchemaChanged, SchemaTooNew, SchemaTooOld
+    from eventstore.refusal import Refusal
 
     text = " ".join(str(error).split())
     match error:
         case SettingsError():
             return Misconfigured(text)
-        case PostgresError() | NotUtf8() | SchemaChanged() | SchemaTooNew() | SchemaTooOld():
+        case (
+            ServerError() | Refusal() | NotUtf8() | SchemaChanged() | SchemaTooNew() | SchemaTooOld()
+        ):
             return Failure(text)
         case psycopg.OperationalError():
             return Failure(f"Postgres: {text}")

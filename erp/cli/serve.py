@@ -22,7 +22,7 @@ _PORT = click.IntRange(1, 65535)
 @click.option("--host", help="Address to serve on.  [127.0.0.1]")
 @click.option("--port", type=_PORT, help="Port to serve on.  [8000]")
 def up(host: str | None, port: int | None) -> None:
-    """Run everything here: Postgres, migrations, a demo company, the API. Ctrl-C stops it; data stays."""
+    """Run everything here: Postgres, a demo company, Kafka, relay, API. Ctrl-C stops it; data stays."""
     from erp.embedded.supervisor import CannotRun, Supervisor
 
     settings = _serving(load_settings(), host=host, port=port)

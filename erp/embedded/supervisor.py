@@ -1,8 +1,9 @@
-"""`erp up`: Postgres, migrations, the demo company, the API; watched, restarted, stopped in reverse order.
+"""`erp up`: Postgres, migrations, the demo company, Kafka, relay, API; watched, restarted, stopped in
+reverse.
 
-Promises: one `erp up` per home; a child or a Postgres that dies is started again, ever more slowly while it
-keeps dying; Ctrl-C and SIGTERM drain the API before Postgres stops; and after a kill -9 of this process the
-API notices, drains, and is the last one out, so nothing runs on unwatched.
+Promises: one `erp up` per home; a child or a server that dies is started again, ever more slowly while it
+keeps dying; Ctrl-C and SIGTERM drain the API, then the relay, before the servers stop; and after a kill -9 of
+this process the children notice, drain, and are the last ones out, so nothing runs on unwatched.
 """
 
 import asyncio
@@ -22,9 +23,11 @@ from typing import IO, Self
 
 import click
 
-from erp import tenants
+from erp import bootstrap, tenants
 from erp.embedded.banner import banner
-from erp.embedded.postgres import EmbeddedPostgres, kept_up
+from erp.embedded.kafka import EmbeddedKafka
+from erp.embedded.postgres import EmbeddedPostgres
+from erp.embedded.server import kept_up
 from erp.settings import Settings
 from eventstore.migrate import migrate
 
@@ -64,13 +67,20 @@ class Supervisor:
             self._require_free_port()
             self._prepare(stack)
             if not self._stop.is_set():
-                self._serve(stack.enter_context(Child(self._settings)))
+                self._serve(*[stack.enter_context(child) for child in self._children()])
             self._say("stopping")
         kept = f"; your data is in {self._settings.home}" if self._settings.embedded else ""
         self._say(f"stopped{kept}")
 
+    def _children(self) -> "list[Child]":
+        """In the order in which they start; they stop in reverse, the API first."""
+        api = Child(self._settings)
+        if not self._settings.embedded and not self._settings.kafka.bootstrap:
+            return [api]
+        return [Child(self._settings, "relay", "the relay"), api]
+
     def _prepare(self, stack: ExitStack) -> None:
-        """Postgres, schema and the demo company, each only once it is needed and missing."""
+        """Postgres, schema, the demo company and Kafka, each only once it is needed and missing."""
         settings = self._settings
         if settings.embedded:
             self._say(f"starting Postgres in {settings.home}")
@@ -82,22 +92,20 @@ class Supervisor:
             tenants.create_tenant(settings, DEMO_TENANT, chart="standard", currency="EUR", timezone="UTC")
         ):
             self._say(f"made the company {DEMO_TENANT!r} with a standard chart of accounts")
+        if bootstrap.runs_kafka(settings):
+            kafka = stack.enter_context(EmbeddedKafka(settings.home, bootstrap.kafka_topics(settings)))
+            stack.enter_context(kept_up(kafka))
 
-    def _serve(self, child: "Child") -> None:
-        """Start the API, tell the person, and keep it running until told to stop."""
-        child.start()
-        if not self._until_ready(child):
+    def _serve(self, *children: "Child") -> None:
+        """Start them, tell the person when the last, the API, is ready; keep them up until told to stop."""
+        for child in children:
+            child.start()
+        if not self._until_ready(children[-1]):
             return
         self._say(banner(self._settings, DEMO_TENANT))
-        wait_s = 0.0
         while not self._stop.wait(_TICK_S):
-            if child.is_alive():
-                continue
-            was_well = child.ran_s() > _WELL_AFTER_S
-            wait_s = _BACKOFF_MIN_S if was_well else min(max(wait_s * 2, _BACKOFF_MIN_S), _BACKOFF_MAX_S)
-            self._say(f"the API ended with code {child.code()}; starting it again in {wait_s:g} s")
-            if not self._stop.wait(wait_s):
-                child.start()
+            for child in children:
+                child.keep_up(self._say)
 
     def _until_ready(self, child: "Child") -> bool:
         """Wait for the first 200 of /health/ready; False when told to stop meanwhile."""
@@ -156,12 +164,16 @@ class Supervisor:
 
 
 class Child:
-    """The API process; leaving the block stops it."""
+    """A process of ours, `erp VERB`; leaving the block stops it."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, verb: str = "api", title: str = "the API") -> None:
         self._settings = settings
+        self._verb = verb
+        self._title = title
         self._process: subprocess.Popen[bytes] | None = None
         self._began = 0.0
+        self._wait_s = 0.0
+        self._start_at: float | None = None
         # Held open here, for ever empty: the kernel closes it with us, however we end.
         self._theirs, self._ours = os.pipe()
 
@@ -177,13 +189,14 @@ class Child:
         """Start it with our settings, in a session of its own: Ctrl-C is for us, who drain it."""
         environment = {**os.environ, "ERP_HOME": str(self._settings.home)}
         self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "erp", "api", "--lifeline", str(self._theirs)],
+            [sys.executable, "-P", "-m", "erp", self._verb, "--lifeline", str(self._theirs)],
             env=environment,
             stdin=subprocess.DEVNULL,
             pass_fds=(self._theirs,),
             start_new_session=True,
         )
         self._began = time.monotonic()
+        self._start_at = None
 
     def is_alive(self) -> bool:
         """Whether it runs."""
@@ -193,9 +206,19 @@ class Child:
         """Its exit code, None while it runs; negative for a signal."""
         return None if self._process is None else self._process.poll()
 
-    def ran_s(self) -> float:
-        """Seconds since its last start."""
-        return time.monotonic() - self._began
+    def keep_up(self, say: Callable[[str], None]) -> None:
+        """Start it again when it has ended, ever later while it keeps ending soon. Called at each tick."""
+        now = time.monotonic()
+        if self.is_alive():
+            return
+        if self._start_at is None:
+            was_well = now - self._began > _WELL_AFTER_S
+            longer_s = min(max(self._wait_s * 2, _BACKOFF_MIN_S), _BACKOFF_MAX_S)
+            self._wait_s = _BACKOFF_MIN_S if was_well else longer_s
+            self._start_at = now + self._wait_s
+            say(f"{self._title} ended with code {self.code()}; starting it again in {self._wait_s:g} s")
+        elif now >= self._start_at:
+            self.start()
 
     def stop(self) -> None:
         """SIGTERM, time to drain, then no more mercy."""
