@@ -78,7 +78,9 @@ def test_application_cannot_change_events(log_url: str) -> None:
 
 
 def test_privileges_are_these_and_no_others(own_url: str) -> None:
-    """Roles that log in may read; the application may also add snapshots. Nobody may write anything else."""
+    """Roles that log in may read; the application may also add snapshots, the relay what is its own. Nobody
+    may write anything else.
+    """
     with psycopg.connect(own_url) as owner:
         granted = owner.execute(
             """SELECT grantee, table_name, privilege_type FROM information_schema.role_table_grants
@@ -88,12 +90,20 @@ def test_privileges_are_these_and_no_others(own_url: str) -> None:
             """SELECT proname FROM pg_proc WHERE pronamespace = 'erp'::regnamespace
                 AND has_function_privilege('public', oid, 'EXECUTE')"""
         ).fetchall()
-    assert {row for row in granted if row[2] != "SELECT"} == {("erp_app", "snapshots", "INSERT")}
+    assert {row for row in granted if row[2] != "SELECT"} == {
+        ("erp_app", "snapshots", "INSERT"),
+        ("erp_relay", "relay", "UPDATE"),
+        *(("erp_relay", "relay_partitions", what) for what in ("INSERT", "UPDATE", "DELETE")),
+        *(("erp_relay", table, "INSERT") for table in ("merkle_nodes", "tree_heads", "tenant_counts")),
+    }
     assert {row[1] for row in granted if row[0] == "erp_auditor"} == {
         "tenants",
         "events",
         "commands",
         "snapshots",
         "events_readable",
+        "merkle_nodes",
+        "tree_heads",
+        "tenant_counts",
     }
     assert everyone == []
