@@ -93,9 +93,7 @@ def _as_one_line(error: Exception) -> Failure | None:
     match error:
         case SettingsError():
             return Misconfigured(text)
-        case (
-            ServerError() | Refusal() | NotUtf8() | SchemaChanged() | SchemaTooNew() | SchemaTooOld()
-        ):
+        case ServerError() | Refusal() | NotUtf8() | SchemaChanged() | SchemaTooNew() | SchemaTooOld():
             return Failure(text)
         case psycopg.OperationalError():
             return Failure(f"Postgres: {text}")

@@ -25,7 +25,7 @@ def test_an_owner_who_is_no_superuser_can_deploy(home: Path) -> None:
             (programs,) = superuser.execute(
                 "SELECT setting FROM pg_config WHERE name = 'BINDIR'"
             ).fetchone() or ("",)
-        passwords = [f"-v{role}_password={uuid4().hex}" for role in ("owner", "app", "reader")]
+        passwords = [f"-v{role}_password={uuid4().hex}" for role in ("owner", "app", "reader", "relay")]
         psql = [
             f"{programs}/psql",
             "-q",
@@ -46,3 +46,6 @@ def test_an_owner_who_is_no_superuser_can_deploy(home: Path) -> None:
         with psycopg.connect(address.with_user(server.url, "erp_app")) as application:
             assert application.execute("SELECT erp.find_tenant('acme') IS NOT NULL").fetchone() == (True,)
             assert application.execute("SELECT count(*) FROM erp.tenants").fetchone() == (0,)
+        with psycopg.connect(address.with_user(server.url, "erp_relay")) as relay:
+            assert relay.execute("SELECT position FROM erp.relay").fetchone() == (0,)
+            assert relay.execute("SELECT count(*) FROM erp.leaf_hashes(1, 10)").fetchone() == (0,)
