@@ -5,6 +5,7 @@
 
 import os
 import sys
+import time
 from pathlib import Path
 
 from erp.embedded.clickhouse.place import READY
@@ -21,6 +22,9 @@ def main(home: Path) -> int:
             sys.stderr.write(f"{words or 'it ended at its start'}\n")
         return int(words != READY)
     os.close(reading)
+    # The engine's time zone is the one of the process that loads it.
+    os.environ["TZ"] = "UTC"
+    time.tzset()
     # Half a gigabyte of library, and threads: loaded on the far side of the fork only.
     from erp.embedded.clickhouse import serve  # noqa: PLC0415
 

@@ -25,7 +25,7 @@ else:
 BLOCK_BYTES_MAX = 1 << 20
 _COMPRESSED_BYTES_MAX = 1 << 30
 _HEADER = struct.Struct("<BII")
-_CHECKSUM = struct.Struct("<QQ")
+_CHECKSUM_BYTES = 16
 _LZ4, _ZSTD, _NONE = 0x82, 0x90, 0x02
 
 # In the order in which this server prefers them.
@@ -189,17 +189,17 @@ class Blocks:
     def feed(self, data: bytes) -> Iterator[bytes]:
         """The blocks that are whole by now."""
         self._rest += data
-        while len(self._rest) >= _CHECKSUM.size + _HEADER.size:
-            method, size, plain_size = _HEADER.unpack_from(self._rest, _CHECKSUM.size)
+        while len(self._rest) >= _CHECKSUM_BYTES + _HEADER.size:
+            method, size, plain_size = _HEADER.unpack_from(self._rest, _CHECKSUM_BYTES)
             if not _HEADER.size <= size <= _COMPRESSED_BYTES_MAX or plain_size > _COMPRESSED_BYTES_MAX:
                 raise Fault.of(
                     271, "CANNOT_DECOMPRESS", "Too large size of a compressed block: corrupted data."
                 )
-            end = _CHECKSUM.size + size
+            end = _CHECKSUM_BYTES + size
             if len(self._rest) < end:
                 return
-            block = bytes(self._rest[_CHECKSUM.size : end])
-            if CityHash128(block) != _CHECKSUM.unpack_from(self._rest):
+            block = bytes(self._rest[_CHECKSUM_BYTES : end])
+            if _checksum(block) != self._rest[:_CHECKSUM_BYTES]:
                 raise Fault.of(40, "CHECKSUM_DOESNT_MATCH", "Checksum doesn't match: corrupted data.")
             del self._rest[:end]
             yield _unpacked(method, block[_HEADER.size :], plain_size)
@@ -312,7 +312,12 @@ class BlockEncoder:
 def _block(data: bytes) -> bytes:
     packed = lz4.block.compress(data, store_size=False)
     block = _HEADER.pack(_LZ4, _HEADER.size + len(packed), len(data)) + packed
-    return bytes(_CHECKSUM.pack(*CityHash128(block)) + block)
+    return _checksum(block) + block
+
+
+def _checksum(block: bytes) -> bytes:
+    low, high = divmod(CityHash128(block), 1 << 64)
+    return struct.pack("<QQ", low, high)
 
 
 class _Inside:

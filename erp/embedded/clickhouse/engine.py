@@ -184,9 +184,10 @@ class Engine:
         # Half of the machine's memory for all queries together; more is refused, code 241.
         memory = psutil.virtual_memory().total // 2
         # A server's manners instead of a command line's. async_insert off: acknowledged means written.
+        # Formatting in parallel holds several blocks for a slow reader, and costs small answers 0.2 ms.
         self._address = (
             f"clickhouse?max_server_memory_usage={memory}&mark_cache_size={256 << 20}"
-            "&implicit_select=0&async_insert=0&log_comment="
+            "&implicit_select=0&async_insert=0&output_format_parallel_formatting=0&log_comment="
         )
         self._numbers = itertools.count(1)
         self._idle: deque[Connection] = deque()

@@ -69,9 +69,6 @@ def _leave(home: Path) -> None:
 
 
 def _serve(home: Path, told: int) -> None:
-    # The engine's time zone is the process's.
-    os.environ["TZ"] = "UTC"
-    time.tzset()
     # uvicorn raises the signal that ended it once more; by then we are closing the engine.
     signal.signal(signal.SIGTERM, lambda *_: None)
     signal.signal(signal.SIGINT, lambda *_: None)
