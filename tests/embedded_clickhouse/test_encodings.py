@@ -1,4 +1,4 @@
-"""Bodies packed in every way, in pieces of any size, several frames behind one another, cut off, and broken."""
+"""Bodies packed in every way: pieces of any size, several frames, cut off, and broken."""
 
 import gzip
 import zlib
@@ -63,12 +63,12 @@ def test_blocks_that_were_altered_or_cut_off_are_told() -> None:
         unpack(Blocks(), packed[:-1], 50)
     for at in (0, 20, len(packed) - 1):
         altered = bytes([*packed[:at], packed[at] ^ 1, *packed[at + 1 :]])
-        with pytest.raises(Fault, match="Checksum|Too large|cut off"):
+        with pytest.raises(Fault, match=r"Checksum|Too large|cut off"):
             unpack(Blocks(), altered, 50)
 
 
 def test_the_engines_own_files_are_read_as_blocks(client: Any, clickhouse_home: Path) -> None:
-    """The columns of a table lie on disk in the same blocks: what this code reads is what ClickHouse writes."""
+    """Columns lie on disk in the same blocks: what this code reads is what ClickHouse writes."""
     for codec in ("LZ4", "ZSTD(1)", "NONE"):
         client.command(
             f"CREATE OR REPLACE TABLE t (n UInt64 CODEC({codec})) ENGINE = MergeTree ORDER BY n"

@@ -1,4 +1,4 @@
-"""Inserts by the ordinary client: every way in, in blocks, refused as a whole, and what SQL does with rows."""
+"""Inserts by the ordinary client: every way in, in blocks, refused as a whole; what SQL does with rows."""
 
 import json
 from decimal import Decimal
@@ -10,7 +10,9 @@ from clickhouse_connect.driver.exceptions import DatabaseError
 pytestmark = pytest.mark.integration
 
 LINES = """
-CREATE TABLE lines (position UInt64, account LowCardinality(String), amount Decimal(38, 4), memo String DEFAULT 'none')
+CREATE TABLE lines (
+    position UInt64, account LowCardinality(String), amount Decimal(38, 4), memo String DEFAULT 'none'
+)
 ENGINE = MergeTree ORDER BY position PARTITION BY intDiv(position, 100000)
 """
 
@@ -114,7 +116,7 @@ def test_a_bad_row_refuses_the_whole_insert(lines: Any) -> None:
 
 
 def test_a_value_that_does_not_fit_is_told_by_the_client_and_nothing_is_written(lines: Any) -> None:
-    with pytest.raises(Exception, match="position|UInt64|int"):
+    with pytest.raises(Exception, match=r"position|UInt64|int"):
         lines.insert("lines", [[*range(70_000), "x"]], column_names=["position"], column_oriented=True)
     assert counted(lines) == (0, 0)
 

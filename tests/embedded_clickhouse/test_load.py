@@ -4,7 +4,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, Self
 
 import clickhouse_connect
 import psutil
@@ -25,7 +25,7 @@ class Watch:
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._look)
 
-    def __enter__(self) -> "Watch":
+    def __enter__(self) -> Self:
         self._before = self._most = self._process.memory_info().rss
         self._thread.start()
         return self

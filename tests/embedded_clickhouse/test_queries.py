@@ -22,8 +22,8 @@ def test_parameters_of_many_types(client: Any) -> None:
     at = dt.datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=dt.UTC)
     key = uuid.uuid4()
     found = client.query(
-        "SELECT {s:String}, {n:Int64}, {d:Decimal(38,4)}, {u:UUID}, {a:Array(String)}, {day:Date}, {none:Nullable(String)},"
-        " {at:DateTime64(6,'UTC')}",
+        "SELECT {s:String}, {n:Int64}, {d:Decimal(38,4)}, {u:UUID}, {a:Array(String)}, {day:Date},"
+        " {none:Nullable(String)}, {at:DateTime64(6,'UTC')}",
         parameters={
             "s": AWKWARD,
             "n": -5,

@@ -14,7 +14,7 @@ UTC = dt.UTC
 NOON = dt.datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
 ID = uuid.UUID("0191d3a0-0000-7000-8000-00000000002a")
 
-VALUES = {
+VALUES: dict[str, list[Any]] = {
     "Bool": [True, False],
     "Int8": [-128, 127],
     "Int16": [-32768, 32767],
@@ -76,7 +76,7 @@ def test_a_value_comes_back_as_it_went_in(client: Any, kind: str, oriented: str)
         client.insert("t", [[0, 1], values], column_names=["n", "v"], column_oriented=True)
     found = client.query("SELECT v FROM t ORDER BY n")
     assert [row[0] for row in found.result_rows] == values
-    assert found.column_types[0].name.startswith(kind.split("(")[0])
+    assert found.column_types[0].name.startswith(kind.split("(", maxsplit=1)[0])
 
 
 def test_a_table_of_every_type_at_once(client: Any) -> None:

@@ -109,7 +109,7 @@ def test_a_header_cannot_be_smuggled_in(raw: Raw) -> None:
         ("SELECT * FROM nowhere", 404, "60"),
         ("SELECT throwIf(1)", 500, "395"),
         (
-            "SELECT sleep(3) SETTINGS max_execution_time = 0.1, function_sleep_max_microseconds_per_block = 1e7",
+            "SELECT sleepEachRow(0.1) FROM numbers(30) SETTINGS max_execution_time = 0.1, max_block_size = 1",
             408,
             "159",
         ),

@@ -198,7 +198,7 @@ class Blocks:
             end = _CHECKSUM_BYTES + size
             if len(self._rest) < end:
                 return
-            block = bytes(self._rest[_CHECKSUM_BYTES : end])
+            block = bytes(self._rest[_CHECKSUM_BYTES:end])
             if _checksum(block) != self._rest[:_CHECKSUM_BYTES]:
                 raise Fault.of(40, "CHECKSUM_DOESNT_MATCH", "Checksum doesn't match: corrupted data.")
             del self._rest[:end]
@@ -310,7 +310,7 @@ class BlockEncoder:
 
 
 def _block(data: bytes) -> bytes:
-    packed = lz4.block.compress(data, store_size=False)
+    packed: bytes = lz4.block.compress(data, store_size=False)
     block = _HEADER.pack(_LZ4, _HEADER.size + len(packed), len(data)) + packed
     return _checksum(block) + block
 
