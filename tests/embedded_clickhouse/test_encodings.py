@@ -11,7 +11,8 @@ from backports import zstd
 from hypothesis import given
 from hypothesis import strategies as st
 
-from erp.embedded.clickhouse.encodings import BlockEncoder, Blocks, chosen, decoder, encoder
+from erp.embedded.clickhouse.blocks import BlockEncoder, Blocks
+from erp.embedded.clickhouse.encodings import chosen, decoder, encoder
 from erp.embedded.clickhouse.faults import Fault
 
 PACK = {"gzip": gzip.compress, "deflate": zlib.compress, "zstd": zstd.compress, "lz4": lz4.frame.compress}

@@ -10,7 +10,7 @@ from typing import Any
 import lz4.frame
 import pytest
 
-from erp.embedded.clickhouse.encodings import BlockEncoder, Blocks
+from erp.embedded.clickhouse.blocks import BlockEncoder, Blocks
 from tests.embedded_clickhouse.conftest import Raw
 
 pytestmark = pytest.mark.integration

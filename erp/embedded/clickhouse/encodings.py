@@ -5,16 +5,14 @@ says so when the last one is cut off. Output is never larger than its input allo
 """
 
 import re
-import struct
 import sys
 import zlib
 from collections.abc import Iterator
 from typing import Protocol
 
-import lz4.block
 import lz4.frame
-from clickhouse_cityhash.cityhash import CityHash128
 
+from erp.embedded.clickhouse.blocks import BlockEncoder, Blocks
 from erp.embedded.clickhouse.faults import Fault
 
 if sys.version_info >= (3, 14):
@@ -22,12 +20,7 @@ if sys.version_info >= (3, 14):
 else:
     from backports import zstd
 
-BLOCK_BYTES_MAX = 1 << 20
-_COMPRESSED_BYTES_MAX = 1 << 30
-_HEADER = struct.Struct("<BII")
-_CHECKSUM_BYTES = 16
-_LZ4, _ZSTD, _NONE = 0x82, 0x90, 0x02
-
+_PIECE_BYTES_MAX = 1 << 20
 # In the order in which this server prefers them.
 _OFFERED = ("lz4", "zstd", "gzip", "deflate")
 
@@ -162,7 +155,7 @@ class _Frames:
             if self._stream is None:
                 self._stream = self._make()  # type: ignore[operator]
             try:
-                out = self._stream.decompress(data, max_length=BLOCK_BYTES_MAX)
+                out = self._stream.decompress(data, max_length=_PIECE_BYTES_MAX)
             except (zlib.error, zstd.ZstdError, RuntimeError, EOFError) as error:
                 raise Fault.of(
                     354, "ZLIB_INFLATE_FAILED", f"Cannot unpack the request's body: {error}."
@@ -178,51 +171,6 @@ class _Frames:
         """A frame that is not whole is one that the client did not finish."""
         if self._stream is not None:
             raise Fault.of(3, "UNEXPECTED_END_OF_FILE", "The request's compressed body is cut off.")
-
-
-class Blocks:
-    """ClickHouse's own blocks: checksum, method, two sizes, data."""
-
-    def __init__(self) -> None:
-        self._rest = bytearray()
-
-    def feed(self, data: bytes) -> Iterator[bytes]:
-        """The blocks that are whole by now."""
-        self._rest += data
-        while len(self._rest) >= _CHECKSUM_BYTES + _HEADER.size:
-            method, size, plain_size = _HEADER.unpack_from(self._rest, _CHECKSUM_BYTES)
-            if not _HEADER.size <= size <= _COMPRESSED_BYTES_MAX or plain_size > _COMPRESSED_BYTES_MAX:
-                raise Fault.of(
-                    271, "CANNOT_DECOMPRESS", "Too large size of a compressed block: corrupted data."
-                )
-            end = _CHECKSUM_BYTES + size
-            if len(self._rest) < end:
-                return
-            block = bytes(self._rest[_CHECKSUM_BYTES:end])
-            if _checksum(block) != self._rest[:_CHECKSUM_BYTES]:
-                raise Fault.of(40, "CHECKSUM_DOESNT_MATCH", "Checksum doesn't match: corrupted data.")
-            del self._rest[:end]
-            yield _unpacked(method, block[_HEADER.size :], plain_size)
-
-    def finish(self) -> None:
-        """A block that is not whole is one that the client did not finish."""
-        if self._rest:
-            raise Fault.of(3, "UNEXPECTED_END_OF_FILE", "The request's compressed body is cut off.")
-
-
-def _unpacked(method: int, data: bytes, plain_size: int) -> bytes:
-    try:
-        match method:
-            case 0x82:
-                return bytes(lz4.block.decompress(data, uncompressed_size=plain_size))
-            case 0x90:
-                return zstd.decompress(data)
-            case 0x02:
-                return data
-            case _:
-                raise Fault.of(89, "UNKNOWN_COMPRESSION_METHOD", f"Unknown compression method {method:#x}.")
-    except (lz4.block.LZ4BlockError, zstd.ZstdError) as error:
-        raise Fault.of(271, "CANNOT_DECOMPRESS", f"Cannot decompress: {error}.") from None
 
 
 class _Nested:
@@ -293,31 +241,6 @@ class _Deflate:
 
     def finish(self) -> bytes:
         return self._zlib.flush()
-
-
-class BlockEncoder:
-    """ClickHouse's own blocks, LZ4."""
-
-    def encode(self, data: bytes) -> bytes:
-        """Blocks of a megabyte at most."""
-        return b"".join(
-            _block(data[at : at + BLOCK_BYTES_MAX]) for at in range(0, len(data), BLOCK_BYTES_MAX)
-        )
-
-    def finish(self) -> bytes:
-        """Blocks need no end."""
-        return b""
-
-
-def _block(data: bytes) -> bytes:
-    packed: bytes = lz4.block.compress(data, store_size=False)
-    block = _HEADER.pack(_LZ4, _HEADER.size + len(packed), len(data)) + packed
-    return _checksum(block) + block
-
-
-def _checksum(block: bytes) -> bytes:
-    low, high = divmod(CityHash128(block), 1 << 64)
-    return struct.pack("<QQ", low, high)
 
 
 class _Inside:

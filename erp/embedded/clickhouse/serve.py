@@ -9,6 +9,7 @@ import asyncio
 import fcntl
 import logging
 import os
+import resource
 import signal
 import socket
 import sys
@@ -53,6 +54,10 @@ def run(home: Path, told: int) -> int:
 def _leave(home: Path) -> None:
     """A session of its own, and the log in place of the starter's terminal."""
     os.setsid()
+    # Parts, pipes and threads of many queries at once; the usual soft limit is 1024.
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(OSError, ValueError):  # where "unlimited" cannot be had
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     file = place.log(home)
     if file.exists() and file.stat().st_size > _LOG_BYTES_MAX:
         file.replace(file.with_suffix(".log.1"))
