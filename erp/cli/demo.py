@@ -109,7 +109,7 @@ def _own_api(settings: Settings) -> Iterator[_Address]:
 
     click.echo("starting a system for the tour, in a temporary folder (`erp up` does not run here)")
     address = _Address(settings.http.host, settings.http.port)
-    with Child(settings) as api:
+    with Child(settings, "api", "the API") as api:
         api.start()
         _wait_until_ready(address, api.is_alive)
         yield address

@@ -214,7 +214,7 @@ def test_growing_in_any_steps_gives_every_complete_subtree_once(steps: list[int]
         size += step
     expected = {
         Node(level, nth): mth(leaves[nth << level : (nth + 1) << level])
-        for level in range(1, 8)
+        for level in range(1, 10)
         for nth in range(size >> level)
     }
     assert dict(grown) == expected
