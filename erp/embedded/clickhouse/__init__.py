@@ -8,79 +8,35 @@ all killed is taken over by the next, or ends by itself.
 
 import fcntl
 import http.client
-import logging
 import os
 import signal
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from types import TracebackType
-from typing import IO, Self
 
 from erp.embedded.clickhouse import place
+from erp.embedded.server import ServerError, SharedServer, kept_up
 
 __all__ = ["ClickhouseError", "EmbeddedClickhouse", "embedded_clickhouse", "kept_up"]
-
-_log = logging.getLogger(__name__)
 
 # Loading the parts of a large folder takes a while on a slow disk.
 START_TIMEOUT_S = 120
 STOP_TIMEOUT_S = 30
 
 
-class ClickhouseError(Exception):
+class ClickhouseError(ServerError):
     """The embedded ClickHouse cannot be started or stopped; the text is one line for a person."""
 
 
-class EmbeddedClickhouse:
+class EmbeddedClickhouse(SharedServer):
     """One process's use of the server of a home: `with EmbeddedClickhouse(home) as server: … server.url`."""
 
-    def __init__(self, home: Path) -> None:
-        self.home = home.resolve()
-        self._users: IO[bytes] | None = None
-
-    def __enter__(self) -> Self:
-        """Start the server, or attach to the one that runs; it answers when this returns.
-
-        Raises:
-            ClickhouseError: it cannot be started.
-        """
-        try:
-            self.home.mkdir(parents=True, exist_ok=True)
-            with self._starting_or_stopping():
-                self._enter()
-        except OSError as error:
-            raise ClickhouseError(f"{error.filename or self.home}: {error.strerror}") from None
-        return self
-
-    def _enter(self) -> None:
-        users = (self.home / "clickhouse.lock").open("ab")
-        try:
-            fcntl.flock(users, fcntl.LOCK_SH)
-            self._start()
-        except BaseException:
-            users.close()
-            raise
-        self._users = users
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Stop the server when nobody else uses it."""
-        users, self._users = self._users, None
-        if users is None:
-            return
-        with self._starting_or_stopping(), users:
-            try:
-                fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return
-            self._stop()
+    name = "clickhouse"
+    error = ClickhouseError
 
     @property
     def url(self) -> str:
@@ -114,29 +70,6 @@ class EmbeddedClickhouse:
                         return None
         except FileNotFoundError:
             return None
-
-    def is_alive(self) -> bool:
-        """Whether the process is there (it may still be loading)."""
-        return self.pid() is not None
-
-    def ensure_running(self) -> bool:
-        """Start the server again if it has died; returns whether it had. Cheap while it lives.
-
-        Raises:
-            ClickhouseError: it cannot be started.
-        """
-        if self.is_alive():
-            return False
-        with self._starting_or_stopping():
-            self._start()
-        return True
-
-    @contextmanager
-    def _starting_or_stopping(self) -> Iterator[None]:
-        """One process at a time decides whether there is a server."""
-        with (self.home / "clickhouse.start.lock").open("ab") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
 
     def _address(self) -> place.Address:
         address = place.address(self.home)
@@ -209,24 +142,3 @@ def embedded_clickhouse(home: Path) -> Iterator[str]:
     """The server of this home for the duration; yields its URL, with user and password."""
     with EmbeddedClickhouse(home) as server:
         yield server.url
-
-
-@contextmanager
-def kept_up(server: EmbeddedClickhouse, interval_s: float = 0.5) -> Iterator[None]:
-    """A thread that starts the server again whenever it has died, as long as the block runs."""
-    over = threading.Event()
-
-    def watch() -> None:
-        while not over.wait(interval_s):
-            try:
-                server.ensure_running()
-            except (ClickhouseError, OSError) as error:
-                _log.error("%s", error)  # expected: its one line says it all, and the next turn tries again
-
-    thread = threading.Thread(target=watch, name="clickhouse-watch", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
