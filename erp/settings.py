@@ -49,7 +49,7 @@ class Section(BaseModel):
 
 
 class PostgresSettings(Section):
-    """Four roles of one database; each process is given only the URLs it needs."""
+    """Five roles of one database; each process is given only the URLs it needs."""
 
     url: PostgresUrl = ""
     """The application's role (erp_app): row-level security by tenant."""
@@ -61,8 +61,10 @@ class PostgresSettings(Section):
     relay_url: PostgresUrl = ""
     """The relay's role (erp_relay): reads the log of every tenant, writes its checkpoint and the Merkle tree.
     """
+    worker_url: PostgresUrl = ""
+    """The worker's role (erp_worker): reads every tenant's log, writes how far projections are."""
 
-    def need(self, name: Literal["url", "owner_url", "reader_url", "relay_url"]) -> str:
+    def need(self, name: Literal["url", "owner_url", "reader_url", "relay_url", "worker_url"]) -> str:
         """The URL of that name; SettingsError where a deployment was not given it."""
         found: str = getattr(self, name)
         if not found:
@@ -164,6 +166,22 @@ class RelaySettings(Section):
     """At least so long between two signed tree heads."""
 
 
+class ClickhouseSettings(Section):
+    """Where projections are kept."""
+
+    url: Annotated[str, Field(pattern=r"^$|^(clickhouse|clickhouses|http|https)://", repr=False)] = ""
+    """A clickhouse-connect DSN: `http://user:password@host:8123/database`. Where it is not given, an embedded
+    system runs a server of its own.
+    """
+
+
+class WorkerSettings(Section):
+    """The worker's own."""
+
+    metrics_port: Port | None = None
+    """Serves Prometheus metrics on the host of `http`; nothing is served where it is not given."""
+
+
 class AuditSettings(Section):
     """Keys that tree heads are signed with. The first that can sign does; the others are kept to verify old
     heads.
@@ -198,6 +216,8 @@ class Settings(BaseSettings):
     store: StoreSettings = StoreSettings()
     kafka: KafkaSettings = KafkaSettings()
     relay: RelaySettings = RelaySettings()
+    clickhouse: ClickhouseSettings = ClickhouseSettings()
+    worker: WorkerSettings = WorkerSettings()
     audit: AuditSettings = AuditSettings()
     home: Path = Path(".erp")
     """Data, keys and locks of the embedded servers; where benches leave their figures."""
@@ -246,7 +266,9 @@ def load_settings() -> Settings:
 
 def _embedded(settings: Settings) -> Settings:
     given = [
-        name for name in ("url", "owner_url", "reader_url", "relay_url") if getattr(settings.postgres, name)
+        name
+        for name in ("url", "owner_url", "reader_url", "relay_url", "worker_url")
+        if getattr(settings.postgres, name)
     ]
     if given:
         wrong = ", ".join(f"{PREFIX}POSTGRES__{name.upper()}" for name in given)
@@ -258,6 +280,7 @@ def _embedded(settings: Settings) -> Settings:
         "owner_url": address.url(settings.home),
         "reader_url": address.url(settings.home, "erp_reader"),
         "relay_url": address.url(settings.home, "erp_relay"),
+        "worker_url": address.url(settings.home, "erp_worker"),
     }
     update: dict[str, Section] = {"postgres": settings.postgres.model_copy(update=urls)}
     if not settings.auth.keys:

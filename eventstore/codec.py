@@ -108,6 +108,20 @@ class Codec:
         event: Aggregate.Event = self._event_adapters[stored.type].validate_python(fields)
         return event
 
+    def in_todays_shape(self, event_type: str, schema_version: int, data: bytes) -> tuple[int, bytes]:
+        """Schema version and data as the code has them today; of an event that it does not know, as they are.
+
+        Raises:
+            NoUpcast: its schema version cannot be read.
+        """
+        known = self._events.get(event_type)
+        if known is None or schema_version == known.SCHEMA_VERSION:
+            return schema_version, data
+        fields = self._upcasts.to_version(
+            event_type, orjson.loads(data), schema_version, known.SCHEMA_VERSION
+        )
+        return known.SCHEMA_VERSION, orjson.dumps(fields)
+
     def encode_state(self, aggregate: Aggregate) -> bytes:
         """The aggregate's state, without its id and version."""
         return orjson.dumps(aggregate.state(), default=_plain)

@@ -78,8 +78,8 @@ def test_application_cannot_change_events(log_url: str) -> None:
 
 
 def test_privileges_are_these_and_no_others(own_url: str) -> None:
-    """Roles that log in may read; the application may also add snapshots, the relay what is its own. Nobody
-    may write anything else.
+    """Roles that log in may read; the application may also add snapshots, relay and worker what is their own.
+    Nobody may write anything else.
     """
     with psycopg.connect(own_url) as owner:
         granted = owner.execute(
@@ -95,6 +95,13 @@ def test_privileges_are_these_and_no_others(own_url: str) -> None:
         ("erp_relay", "relay", "UPDATE"),
         *(("erp_relay", "relay_partitions", what) for what in ("INSERT", "UPDATE", "DELETE")),
         *(("erp_relay", table, "INSERT") for table in ("merkle_nodes", "tree_heads", "tenant_counts")),
+        ("erp_worker", "log_copy", "UPDATE"),
+        *(
+            ("erp_worker", table, what)
+            for table in ("projections", "projection_generations")
+            for what in ("INSERT", "UPDATE", "DELETE")
+        ),
+        ("erp_worker", "projection_discards", "INSERT"),
     }
     assert {row[1] for row in granted if row[0] == "erp_auditor"} == {
         "tenants",

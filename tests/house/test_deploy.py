@@ -25,7 +25,9 @@ def test_an_owner_who_is_no_superuser_can_deploy(home: Path) -> None:
             (programs,) = superuser.execute(
                 "SELECT setting FROM pg_config WHERE name = 'BINDIR'"
             ).fetchone() or ("",)
-        passwords = [f"-v{role}_password={uuid4().hex}" for role in ("owner", "app", "reader", "relay")]
+        passwords = [
+            f"-v{role}_password={uuid4().hex}" for role in ("owner", "app", "reader", "relay", "worker")
+        ]
         psql = [
             f"{programs}/psql",
             "-q",
