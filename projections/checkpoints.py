@@ -128,17 +128,19 @@ async def begin_generation(connection: Connection, projection: Projection, insta
     return _generation(row)
 
 
-async def move(connection: Connection, now: Generation, position: int) -> Generation:
-    """The generation, moved on, and blocked no more.
+async def move(connection: Connection, now: Generation, position: int, *, serving: bool = True) -> Generation:
+    """The generation, moved on, and blocked no more; if it is `serving`, only while no other one answers.
 
     Raises:
         Moved: it is elsewhere, or another one answers in its place.
     """
     cursor = await connection.execute(
-        """UPDATE erp.projection_generations
+        """UPDATE erp.projection_generations g
               SET position = %s, blocked_by = NULL, blocked_why = NULL, moved_at = clock_timestamp()
-            WHERE projection = %s AND generation = %s AND position = %s""",
-        [position, now.projection, now.generation, now.position],
+            WHERE projection = %s AND generation = %s AND position = %s
+              AND NOT (%s AND EXISTS (SELECT FROM erp.projections p
+                                       WHERE p.projection = g.projection AND p.serving <> g.generation))""",
+        [position, now.projection, now.generation, now.position, serving],
         prepare=True,
     )
     if cursor.rowcount != 1:
@@ -175,9 +177,13 @@ async def switch(connection: Connection, new: Generation, *, at_least: int = 0) 
     return cursor.rowcount == 1
 
 
-async def stop_serving(connection: Connection) -> None:
-    """No generation answers any more: their tables are gone, or nobody knows what is in them."""
-    await connection.execute("UPDATE erp.projections SET serving = NULL, previous = NULL")
+async def stop_serving(connection: Connection, projection: str | None = None) -> None:
+    """No generation of it (of any projection) answers any more: what is in their tables is not known."""
+    await connection.execute(
+        """UPDATE erp.projections SET serving = NULL, previous = NULL
+            WHERE %(projection)s::text IS NULL OR projection = %(projection)s""",
+        {"projection": projection},
+    )
 
 
 async def forget_generations(connection: Connection, projection: str, kept: Sequence[int]) -> list[str]:

@@ -4,7 +4,10 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+from uuid import uuid4
 
+import psycopg
 import pytest
 
 
@@ -45,3 +48,32 @@ def postgres_url(postgres_home: Path) -> Iterator[str]:
     with embedded_postgres(postgres_home) as url:
         migrate(url)
         yield url
+
+
+@pytest.fixture
+def empty_url(postgres_url: str) -> Iterator[str]:
+    """The owner's URL of a database with nothing in it, removed afterwards."""
+    with _database(postgres_url) as url:
+        yield url
+
+
+@pytest.fixture
+def own_url(empty_url: str) -> str:
+    """The owner's URL of a migrated database whose log starts at position 1 and whose functions may be
+    replaced.
+    """
+    from eventstore.migrate import migrate
+
+    migrate(empty_url)
+    return empty_url
+
+
+@contextmanager
+def _database(cluster_url: str) -> Iterator[str]:
+    name = f"scratch_{uuid4().hex}"
+    with psycopg.connect(cluster_url, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}".encode())
+        try:
+            yield urlunsplit(urlsplit(cluster_url)._replace(path=f"/{name}"))
+        finally:
+            connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())

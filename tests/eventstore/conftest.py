@@ -2,19 +2,16 @@
 log must be alone.
 """
 
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from urllib.parse import parse_qs, urlsplit, urlunsplit
 from uuid import UUID, uuid4
 
-import psycopg
 import pytest
 
 from erp.embedded.address import with_user
 from eventstore.codec import Codec
-from eventstore.migrate import migrate
 from eventstore.store import EventStore, StoreOptions
 from eventstore.tenants import register_tenant
 from tests.eventstore.proxy import Proxy
@@ -55,22 +52,6 @@ async def store(app_url: str) -> AsyncIterator[EventStore]:
 
 
 @pytest.fixture
-def empty_url(postgres_url: str) -> Iterator[str]:
-    """The owner's URL of a database with nothing in it, removed afterwards."""
-    with _database(postgres_url) as url:
-        yield url
-
-
-@pytest.fixture
-def own_url(empty_url: str) -> str:
-    """The owner's URL of a migrated database whose log starts at position 1 and whose functions may be
-    replaced.
-    """
-    migrate(empty_url)
-    return empty_url
-
-
-@pytest.fixture
 async def proxy(app_url: str) -> AsyncIterator[Proxy]:
     """Stands between the application and Postgres, and breaks what is to be broken."""
     query = parse_qs(urlsplit(app_url).query)
@@ -91,14 +72,3 @@ def proxied_url(app_url: str, proxy: Proxy) -> str:
 def new_tenant(owner_url: str) -> UUID:
     """A tenant with nothing in it, in any database."""
     return register_tenant(owner_url, f"t{uuid4().hex}", base_currency="EUR", time_zone="UTC")[0].tenant
-
-
-@contextmanager
-def _database(cluster_url: str) -> Iterator[str]:
-    name = f"scratch_{uuid4().hex}"
-    with psycopg.connect(cluster_url, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}".encode())
-        try:
-            yield urlunsplit(urlsplit(cluster_url)._replace(path=f"/{name}"))
-        finally:
-            connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())

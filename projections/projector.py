@@ -1,0 +1,299 @@
+"""The projector: of all workers one moves the watermark of the log copy on and brings every projection after
+it.
+
+Promises: one is active, by a lock that its database session holds. What ClickHouse has lost or Postgres has
+taken back is noticed before anything is built on it: a ClickHouse that was wiped, or restored from an older
+copy, is filled anew and nothing answers meanwhile; rows of events that a restored Postgres does not know are
+taken out. A projection that cannot read an event stands before it, and holds up no other.
+"""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import psycopg
+
+from eventstore.codec import Codec
+from eventstore.refusal import Refusal
+from projections import checkpoints, log_copy, tables
+from projections.checkpoints import Connection, Generation, LogCopy, Moved
+from projections.clickhouse import ClickHouse, ReadSideDown, StatementFailed
+from projections.declaration import Projection
+from projections.filling import RANGE_EVENTS_MAX, Filling
+from projections.log_copy import Whereabouts
+from projections.watermark import LookAgain, Watermark
+
+log = logging.getLogger(__name__)
+
+_LOCK: Final = 4712820730
+_STAND_BY_S: Final = 0.25
+_BACKOFF_S: Final = (0.1, 0.2, 0.5, 1.0, 2.0)
+_INTERVAL_S: Final = 0.02
+_BLOCKED_S: Final = 2.0
+# ClickHouse flushes nothing: a power loss may take rows of the last half minute. So many positions are that,
+# at any speed that it is fed with here.
+_REPEATED_EVENTS: Final = 2 * RANGE_EVENTS_MAX
+_CONNECTION: Final[dict[str, Any]] = {
+    "autocommit": True,
+    "connect_timeout": 3,
+    "application_name": "erp worker",
+    # Who is gone with its machine loses the session and with it the lock. A lost checkpoint only repeats a
+    # range.
+    "options": "-c timezone=UTC -c statement_timeout=60s -c synchronous_commit=off "
+    "-c tcp_keepalives_idle=1 -c tcp_keepalives_interval=1 -c tcp_keepalives_count=3",
+}
+_LOST: Final = (
+    psycopg.OperationalError,
+    psycopg.InterfaceError,
+    ReadSideDown,
+    StatementFailed,
+    Moved,
+    LookAgain,
+)
+
+
+class LogTooShort(Refusal):
+    """The log copy was made from a longer log."""
+
+
+@dataclass
+class ProjectorStatus:
+    """How the projector is doing, for its metrics."""
+
+    active: bool = False
+    position: int = 0
+    """The watermark; 0 where another worker is the projector."""
+    head: int = 0
+    healed: int = 0
+    projections: dict[str, Generation] = field(default_factory=dict)
+
+
+class Projector:
+    """One worker's part in bringing the read side on.
+
+    Args:
+        worker_url: Postgres, as erp_worker.
+        codec: whose upcasters the events pass that are fetched from the store.
+    """
+
+    def __init__(
+        self, worker_url: str, clickhouse: ClickHouse, codec: Codec, projections: Sequence[Projection]
+    ) -> None:
+        self._url = worker_url
+        self._clickhouse = clickhouse
+        self._codec = codec
+        self._projections = projections
+        self._stop = asyncio.Event()
+        self._watermark: Watermark | None = None
+        self.status = ProjectorStatus()
+
+    def stop(self) -> None:
+        """Ask it to end."""
+        self._stop.set()
+
+    def nudge(self) -> None:
+        """New rows are in the log copy."""
+        if self._watermark is not None:
+            self._watermark.nudge()
+
+    async def run(self) -> None:
+        """Stand by, be active when nobody else is, until told to stop.
+
+        Raises:
+            Refusal: a person must decide.
+        """
+        failures = 0
+        while not self._stop.is_set():
+            try:
+                async with await psycopg.AsyncConnection.connect(self._url, **_CONNECTION) as connection:
+                    if await self._become_active(connection):
+                        await self._be_active(connection)
+            except _LOST as error:
+                failures = 0 if self.status.active else failures + 1
+                if failures <= 1:
+                    log.warning("the read side stands still for a moment: %s", _one_line(error))
+                await self._pause(_BACKOFF_S[min(failures, len(_BACKOFF_S) - 1)])
+            finally:
+                self._watermark = None
+                self.status = ProjectorStatus()
+
+    async def _become_active(self, connection: Connection) -> bool:
+        """Wait for the lock; False when told to stop meanwhile."""
+        waiting = False
+        while not self._stop.is_set():
+            cursor = await connection.execute("SELECT pg_try_advisory_lock(%s)", [_LOCK])
+            row = await cursor.fetchone()
+            if row is not None and row[0]:
+                return True
+            if not waiting:
+                waiting = True
+                log.info("another worker is the projector; standing by")
+            await self._pause(_STAND_BY_S)
+        return False
+
+    async def _be_active(self, connection: Connection) -> None:
+        place = await log_copy.prepare(self._clickhouse)
+        copied = await self._settled_log_copy(connection, place)
+        generations = [await self._working(connection, each, place) for each in self._projections]
+        watermark = self._watermark = Watermark(connection, self._clickhouse, self._codec, copied, place)
+        self.status.active = True
+        log.info("active: the log copy stands at %s", copied.position)
+        stopped = asyncio.create_task(self._stop.wait())
+        work = [
+            asyncio.create_task(each)
+            for each in (
+                watermark.follow(),
+                self._report(watermark),
+                *(self._bring_on(connection, watermark, generation, place) for generation in generations),
+            )
+        ]
+        try:
+            done, _ = await asyncio.wait({stopped, *work}, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        finally:
+            for task in (stopped, *work):
+                task.cancel()
+            await asyncio.gather(stopped, *work, return_exceptions=True)
+
+    async def _report(self, watermark: Watermark) -> None:
+        while True:
+            self.status.position, self.status.head = watermark.position, watermark.head
+            self.status.healed = watermark.healed
+            await asyncio.sleep(_INTERVAL_S)
+
+    # What is there
+
+    async def _settled_log_copy(self, connection: Connection, place: Whereabouts) -> LogCopy:
+        """The watermark, once it is known to be true of this ClickHouse and this Postgres."""
+        copied = await checkpoints.log_copy(connection)
+        head = await checkpoints.head(connection)
+        if copied.position > head:
+            raise LogTooShort(
+                f"the log copy stands at {copied.position} and the log ends at {head}: Postgres was "
+                "restored in part. `erp projections reset --yes` forgets the read side, which is made anew"
+            )
+        if copied.instance != place.instance:
+            return await self._start_over(connection, place, "a ClickHouse that was not used before")
+        if await log_copy.count(self._clickhouse, copied.position) < copied.position:
+            return await self._start_over(connection, place, "ClickHouse has lost events")
+        await tables.forget_after(self._clickhouse, log_copy.NAME, head)
+        return copied
+
+    async def _start_over(self, connection: Connection, place: Whereabouts, why: str) -> LogCopy:
+        """Nothing that was projected counts any more, and each row of the log copy is looked at again."""
+        log.warning("%s: every projection is made anew", why)
+        await checkpoints.stop_serving(connection)
+        for projection in self._projections:
+            forgotten = await checkpoints.forget_generations(connection, projection.name, kept=())
+            await tables.drop(self._clickhouse, forgotten)
+        await tables.forget_after(self._clickhouse, log_copy.NAME, await checkpoints.head(connection))
+        return await checkpoints.begin_log_copy(connection, place.instance, 0)
+
+    async def _working(
+        self, connection: Connection, projection: Projection, place: Whereabouts
+    ) -> Generation:
+        """The generation to bring on: the one that answers, else the newest, else a new one."""
+        standing = (await checkpoints.standings(connection)).get(projection.name)
+        serving = standing.serving if standing else None
+        for generation in await checkpoints.generations(connection, projection.name):
+            if serving in {None, generation.generation} and generation.instance == place.instance:
+                if await self._is_whole(connection, generation, place):
+                    return generation
+                break
+        return await tables.begin(self._clickhouse, connection, projection, place)
+
+    async def _is_whole(self, connection: Connection, generation: Generation, place: Whereabouts) -> bool:
+        """Whether its table is there, and then is what its checkpoint says: no less and no more."""
+        if not await tables.exists(self._clickhouse, generation.table):
+            log.warning("the table %s is gone: it is made anew", generation.table)
+            await checkpoints.stop_serving(connection, generation.projection)
+            return False
+        await tables.forget_after(self._clickhouse, generation.table, generation.position)
+        if await _was_started_since(connection, generation, place):
+            await self._repeat(await self._filling(connection, generation))
+        return True
+
+    async def _repeat(self, filling: Filling) -> None:
+        """Bring back what a power loss may have taken from its table."""
+        end = filling.generation.position
+        after = filling.whole_steps(max(0, end - _REPEATED_EVENTS))
+        if after < end:
+            with suppress(StatementFailed):
+                await filling.insert(after, end)
+
+    # Going on
+
+    async def _bring_on(
+        self, connection: Connection, watermark: Watermark, generation: Generation, place: Whereabouts
+    ) -> None:
+        """Bring a projection after the watermark, for ever; let it answer once it has what there was."""
+        there_was = await checkpoints.head(connection)
+        filling = await self._filling(connection, generation)
+        is_serving = False
+        while True:
+            standing = filling.generation.position
+            if not is_serving and standing >= filling.whole_steps(there_was):
+                await checkpoints.switch(connection, filling.generation)
+                is_serving = True
+            target = filling.whole_steps(watermark.position)
+            if standing >= target:
+                await watermark.wait_beyond(standing + filling.generation.definition.step - 1)
+                continue
+            types = watermark.types_between(standing, target)
+            nothing = types is not None and types.isdisjoint(filling.generation.definition.reads)
+            try:
+                await filling.advance(target, serving=True, has_nothing=nothing)
+            except Moved:
+                generation = await self._reloaded(connection, filling.generation, place)
+                filling = await self._filling(connection, generation)
+            if filling.generation.blocked_by is not None:
+                filling = await self._wait_for_a_discard(connection, filling.generation)
+            self.status.projections[filling.generation.projection] = filling.generation
+            await asyncio.sleep(_INTERVAL_S)
+
+    async def _filling(self, connection: Connection, generation: Generation) -> Filling:
+        discarded = await checkpoints.discards(connection, generation.projection)
+        self.status.projections[generation.projection] = generation
+        return Filling(self._clickhouse, connection, generation, discarded)
+
+    async def _wait_for_a_discard(self, connection: Connection, generation: Generation) -> Filling:
+        """It is tried again now and then, for what stands in its way may be mended otherwise."""
+        name, position = generation.projection, generation.blocked_by
+        if self.status.projections[name].blocked_by != position:
+            log.warning("%s stands before event %s: %s", name, position, generation.blocked_why)
+        self.status.projections[name] = generation
+        await asyncio.sleep(_BLOCKED_S)
+        return await self._filling(connection, generation)
+
+    async def _reloaded(self, connection: Connection, outdated: Generation, place: Whereabouts) -> Generation:
+        """The generation that answers now; somebody has switched."""
+        standing = (await checkpoints.standings(connection)).get(outdated.projection)
+        for generation in await checkpoints.generations(connection, outdated.projection):
+            is_it = standing is not None and standing.serving in {None, generation.generation}
+            if is_it and generation.instance == place.instance:
+                return generation
+        raise LookAgain(f"no generation of {outdated.projection} is left")
+
+    async def _pause(self, seconds: float) -> None:
+        """Sleep, unless told to stop."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._stop.wait(), seconds)
+
+
+async def _was_started_since(connection: Connection, generation: Generation, place: Whereabouts) -> bool:
+    """Whether ClickHouse was started after this generation was last moved on."""
+    cursor = await connection.execute(
+        """SELECT clock_timestamp() - moved_at > make_interval(secs => %s) FROM erp.projection_generations
+            WHERE projection = %s AND generation = %s""",
+        [place.uptime_s + 1, generation.projection, generation.generation],
+    )
+    row = await cursor.fetchone()
+    return row is not None and bool(row[0])
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split()) or type(error).__name__

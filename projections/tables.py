@@ -1,0 +1,44 @@
+"""The tables of generations in ClickHouse: made, cut back, dropped."""
+
+from collections.abc import Iterable
+
+from projections import checkpoints
+from projections.checkpoints import Connection, Generation
+from projections.clickhouse import ClickHouse
+from projections.declaration import Projection
+from projections.log_copy import Whereabouts
+
+
+async def begin(
+    clickhouse: ClickHouse, connection: Connection, projection: Projection, place: Whereabouts
+) -> Generation:
+    """A new generation of a projection, with its empty table."""
+    generation = await checkpoints.begin_generation(connection, projection, place.instance)
+    # One of that name may be left of a Postgres that was restored to an earlier point.
+    await drop(clickhouse, [generation.table])
+    await clickhouse.command(projection.create_table(generation.table))
+    return generation
+
+
+async def exists(clickhouse: ClickHouse, table: str) -> bool:
+    """Whether there is such a table."""
+    ((found,),) = await clickhouse.rows(f"EXISTS TABLE {table}")
+    return bool(found)
+
+
+async def forget_after(clickhouse: ClickHouse, table: str, position: int) -> None:
+    """Take out the rows beyond a position: of a range that was begun, or of events that never happened."""
+    beyond = await clickhouse.rows(
+        f"SELECT 1 FROM {table} WHERE position > {{position:UInt64}} LIMIT 1",  # noqa: S608 - names of ours
+        {"position": position},
+    )
+    if beyond:
+        await clickhouse.command(
+            f"ALTER TABLE {table} DELETE WHERE position > {position} SETTINGS mutations_sync = 2"
+        )
+
+
+async def drop(clickhouse: ClickHouse, tables: Iterable[str]) -> None:
+    """Drop them, where they are there; a query that reads one ends first."""
+    for table in tables:
+        await clickhouse.command(f"DROP TABLE IF EXISTS {table} SYNC")

@@ -1,0 +1,188 @@
+"""The watermark: everything up to it is in the log copy, and is what the store has.
+
+Positions are dense, so whatever is missing shows, however it was lost: a message, a broker, an expired
+offset, a worker. What does not come by Kafka within a moment is fetched from the store; so the read side
+goes on without Kafka too. Each row is held against the store's leaf hash before the watermark passes it.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from itertools import takewhile
+from typing import Final, NamedTuple
+
+from eventstore.checkpoint import read_page
+from eventstore.codec import Codec
+from projections import checkpoints, log_copy
+from projections.checkpoints import Connection, LogCopy
+from projections.clickhouse import ClickHouse
+from projections.log_copy import TailRow, Whereabouts
+
+log = logging.getLogger(__name__)
+
+_POLL_S: Final = 0.02
+_PATIENCE_S: Final = 1.5
+# While Kafka brings nothing at all, waiting for it longer would only be late.
+_PATIENCE_WITHOUT_KAFKA_S: Final = 0.1
+_PAGE_EVENTS: Final = 5000
+_PAGE_BYTES: Final = 16 * 1024 * 1024
+_STRETCHES_KEPT: Final = 64
+
+
+class LookAgain(Exception):
+    """ClickHouse or the store are not what they were a moment ago."""
+
+
+class _Stretch(NamedTuple):
+    """A range that the watermark passed, and the types of the events in it."""
+
+    after: int
+    up_to: int
+    types: frozenset[str]
+
+
+class Watermark:
+    """Moves the watermark on, for as long as `follow` runs; others wait for it here."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        clickhouse: ClickHouse,
+        codec: Codec,
+        copied: LogCopy,
+        place: Whereabouts,
+    ) -> None:
+        self._connection = connection
+        self._clickhouse = clickhouse
+        self._codec = codec
+        self._copied = copied
+        self._place = place
+        self._moved = asyncio.Condition()
+        self._rows_came = asyncio.Event()
+        self._stretches: deque[_Stretch] = deque(maxlen=_STRETCHES_KEPT)
+        self._stands_since = asyncio.get_running_loop().time()
+        self._kafka_is_silent = False
+        self.head = copied.position
+        self.healed = 0
+        """Events that were fetched from the store."""
+
+    @property
+    def position(self) -> int:
+        """Where it stands."""
+        return self._copied.position
+
+    def nudge(self) -> None:
+        """New rows are in the log copy."""
+        self._rows_came.set()
+
+    async def wait_beyond(self, position: int) -> int:
+        """Where it stands, once that is beyond `position`."""
+        async with self._moved:
+            await self._moved.wait_for(lambda: self.position > position)
+        return self.position
+
+    def types_between(self, after: int, up_to: int) -> frozenset[str] | None:
+        """The types of the events there; None: look."""
+        within = [each for each in self._stretches if each.up_to > after and each.after < up_to]
+        if not within or within[0].after > after or within[-1].up_to < up_to:
+            return None
+        return frozenset().union(*(each.types for each in within))
+
+    async def follow(self) -> None:
+        """Move on for ever.
+
+        Raises:
+            LookAgain: another ClickHouse, or one that was started again; a log that is shorter.
+        """
+        while True:
+            self.head = await checkpoints.head(self._connection)
+            if self.head < self.position:
+                raise LookAgain(f"the log ends at {self.head}: Postgres was restored to an earlier point")
+            if self.head == self.position:
+                self._stands_since = asyncio.get_running_loop().time()
+                await self._wait()
+            else:
+                await self._come_closer()
+
+    async def _come_closer(self) -> None:
+        await self._require_same_clickhouse()
+        rows = await log_copy.tail(self._clickhouse, self.position, _PAGE_EVENTS)
+        present = list(
+            takewhile(
+                lambda numbered: numbered[1].position == self.position + numbered[0], enumerate(rows, start=1)
+            )
+        )
+        if present:
+            self._kafka_is_silent = False
+            await self._accept([row for _, row in present if row.position <= self.head])
+        elif self._is_overdue():
+            await self._heal(up_to=rows[0].position - 1 if rows else self.head)
+        else:
+            await self._wait()
+
+    async def _accept(self, rows: list[TailRow]) -> None:
+        """Pass rows that are what the store has; write those anew that are not."""
+        last = rows[-1].position
+        cursor = self._connection.cursor(binary=True)
+        await cursor.execute(
+            b"SELECT leaf_hash FROM erp.events WHERE position > %s AND position <= %s ORDER BY position",
+            [self.position, last],
+            prepare=True,
+        )
+        stored = [leaf for (leaf,) in await cursor.fetchall()]
+        if len(stored) != len(rows):
+            raise LookAgain("the log has become shorter")
+        for row, leaf in zip(rows, stored, strict=True):
+            if row.leaf_hash != leaf:
+                log.warning(
+                    "position %s of the log copy is not the store's event: fetched anew", row.position
+                )
+                await self._fetch(row.position - 1, row.position)
+        await self._move(last, frozenset(row.type for row in rows))
+
+    def _is_overdue(self) -> bool:
+        patience_s = _PATIENCE_WITHOUT_KAFKA_S if self._kafka_is_silent else _PATIENCE_S
+        return asyncio.get_running_loop().time() - self._stands_since > patience_s
+
+    async def _heal(self, up_to: int) -> None:
+        """Fetch what is missing from the store, page by page."""
+        if not self._kafka_is_silent:
+            log.info("events after %s do not come by Kafka: fetched from the store", self.position)
+        self._kafka_is_silent = True
+        while self.position < up_to:
+            types = await self._fetch(self.position, up_to)
+            await self._move(self._fetched_to, types)
+
+    async def _fetch(self, after: int, up_to: int) -> frozenset[str]:
+        """Copy a page of the store's events, and return their types."""
+        page = await read_page(self._connection, after, min(_PAGE_EVENTS, up_to - after), _PAGE_BYTES)
+        if not page:
+            raise LookAgain("the log has become shorter")
+        await log_copy.write(self._clickhouse, page, self._codec)
+        self.healed += len(page)
+        self._fetched_to = page[-1].event.position
+        return frozenset(logged.event.type for logged in page)
+
+    async def _move(self, position: int, types: frozenset[str]) -> None:
+        before = self.position
+        self._copied = await checkpoints.move_log_copy(self._connection, self._copied, position)
+        self._stands_since = asyncio.get_running_loop().time()
+        self._stretches.append(_Stretch(before, position, types))
+        async with self._moved:
+            self._moved.notify_all()
+
+    async def _require_same_clickhouse(self) -> None:
+        place = await log_copy.whereabouts(self._clickhouse)
+        if place.instance != self._place.instance:
+            raise LookAgain("ClickHouse is another one")
+        if place.uptime_s < self._place.uptime_s:
+            raise LookAgain("ClickHouse was started again")
+        self._place = place
+
+    async def _wait(self) -> None:
+        """Until rows came, or for a moment."""
+        self._rows_came.clear()
+        try:
+            await asyncio.wait_for(self._rows_came.wait(), _POLL_S)
+        except TimeoutError:
+            return

@@ -1,0 +1,41 @@
+"""A ClickHouse for these tests, and a database in it for each."""
+
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+from uuid import uuid4
+
+import pytest
+
+from tests.projections.world import World, world
+
+
+@pytest.fixture(scope="session")
+def clickhouse_server() -> Iterator[Any]:
+    """An embedded ClickHouse."""
+    from erp.embedded.clickhouse import EmbeddedClickhouse
+
+    with tempfile.TemporaryDirectory(prefix="erp-test-") as folder:
+        with EmbeddedClickhouse(Path(folder).resolve() / ".erp") as server:
+            yield server
+
+
+@pytest.fixture
+def clickhouse_url(clickhouse_server: Any) -> Iterator[str]:
+    """The URL of a database with nothing in it."""
+    import clickhouse_connect
+
+    name = f"scratch_{uuid4().hex}"
+    with clickhouse_connect.get_client(dsn=clickhouse_server.url) as admin:
+        admin.command(f"CREATE DATABASE {name}")
+        yield urlunsplit(urlsplit(clickhouse_server.url)._replace(path=f"/{name}"))
+        admin.command(f"DROP DATABASE {name} SYNC")
+
+
+@pytest.fixture
+async def read_side(own_url: str, clickhouse_url: str) -> AsyncIterator[World]:
+    """A read side of the test's own."""
+    async with world(own_url, clickhouse_url) as made:
+        yield made

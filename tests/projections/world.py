@@ -1,0 +1,124 @@
+"""A read side of a test's own: a log, a ClickHouse database, and the projector between them."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import psycopg
+
+from erp.embedded.address import with_user
+from eventstore.codec import Codec
+from eventstore.store import EventStore
+from projections import checkpoints
+from projections.checkpoints import Connection, Generation
+from projections.clickhouse import ClickHouse
+from projections.declaration import Projection
+from projections.projector import Projector
+from tests.eventstore.conftest import new_tenant
+from tests.eventstore.tally import Tally, append, blank
+
+TALLIES = Projection.of(
+    "tallies", Path(__file__).with_name("tallies.sql"), version=1, reads={"test.tally.added": 1}
+)
+CODEC = Codec([Tally])
+
+
+async def until(holds: Callable[[], Awaitable[bool]], within_s: float = 30) -> None:
+    """Return once it holds."""
+    async with asyncio.timeout(within_s):
+        while not await holds():
+            await asyncio.sleep(0.02)
+
+
+@dataclass
+class World:
+    """What a test acts on."""
+
+    owner_url: str
+    clickhouse: ClickHouse
+    store: EventStore
+    tenant: UUID
+    connection: Connection
+    """As erp_worker."""
+
+    async def add(self, *amounts: Decimal | int) -> None:
+        """Append an event for each amount, each in a stream of its own."""
+        for amount in amounts:
+            await append(self.store, self.tenant, blank().add(Decimal(amount)))
+
+    async def head(self) -> int:
+        """The last position of the log."""
+        return await checkpoints.head(self.connection)
+
+    async def generation(self, projection: str = TALLIES.name) -> Generation | None:
+        """The one that answers."""
+        standing = (await checkpoints.standings(self.connection)).get(projection)
+        for each in await checkpoints.generations(self.connection, projection):
+            if standing is not None and each.generation == standing.serving:
+                return each
+        return None
+
+    async def caught_up(self, projection: str = TALLIES.name) -> Generation:
+        """Wait until the projection answers for the whole log."""
+        head = await self.head()
+
+        async def holds() -> bool:
+            serving = await self.generation(projection)
+            return serving is not None and serving.position >= head
+
+        await until(holds)
+        serving = await self.generation(projection)
+        assert serving is not None
+        return serving
+
+    async def amounts(self) -> list[tuple[int, Decimal]]:
+        """What the projection that answers holds: position and amount, in order."""
+        serving = await self.generation()
+        assert serving is not None
+        return [
+            (position, amount)
+            for position, amount in await self.clickhouse.rows(
+                f"SELECT position, amount FROM {serving.table} FINAL ORDER BY position"
+            )
+        ]
+
+    def owner(self) -> "psycopg.Connection[Any]":
+        """A connection that may do anything."""
+        return psycopg.connect(self.owner_url, autocommit=True)
+
+    def projector(self, *projections: Projection) -> Projector:
+        """A projector, not running."""
+        return Projector(
+            with_user(self.owner_url, "erp_worker"), self.clickhouse, CODEC, projections or (TALLIES,)
+        )
+
+
+@asynccontextmanager
+async def world(owner_url: str, clickhouse_url: str) -> AsyncIterator[World]:
+    """A world around a migrated database whose log is empty, and an empty ClickHouse database."""
+    async with (
+        EventStore(with_user(owner_url, "erp_app"), CODEC) as store,
+        ClickHouse(lambda: clickhouse_url) as clickhouse,
+        await psycopg.AsyncConnection.connect(
+            with_user(owner_url, "erp_worker"), autocommit=True
+        ) as connection,
+    ):
+        yield World(owner_url, clickhouse, store, new_tenant(owner_url), connection)
+
+
+@asynccontextmanager
+async def running(*projectors: Projector) -> AsyncIterator[Sequence["asyncio.Task[None]"]]:
+    """They run for the duration, and end well."""
+    tasks = [asyncio.create_task(each.run()) for each in projectors]
+    try:
+        yield tasks
+    finally:
+        for each in projectors:
+            each.stop()
+        async with asyncio.timeout(10):
+            await asyncio.gather(*tasks)
