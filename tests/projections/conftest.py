@@ -17,9 +17,11 @@ def clickhouse_server() -> Iterator[Any]:
     """An embedded ClickHouse."""
     from erp.embedded.clickhouse import EmbeddedClickhouse
 
-    with tempfile.TemporaryDirectory(prefix="erp-test-") as folder:
-        with EmbeddedClickhouse(Path(folder).resolve() / ".erp") as server:
-            yield server
+    with (
+        tempfile.TemporaryDirectory(prefix="erp-test-") as folder,
+        EmbeddedClickhouse(Path(folder).resolve() / ".erp") as server,
+    ):
+        yield server
 
 
 @pytest.fixture
