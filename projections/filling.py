@@ -9,7 +9,7 @@ it.
 from collections.abc import Collection, Mapping
 from typing import Any, Final
 
-from projections import checkpoints, log_copy
+from projections import checkpoints, log_copy, tables
 from projections.checkpoints import Connection, Generation
 from projections.clickhouse import ClickHouse, ReadSideDown, StatementFailed
 from projections.declaration import Definition
@@ -60,7 +60,7 @@ class Filling:
 
         Raises:
             Moved: somebody else brings it on.
-            ReadSideDown: ClickHouse cannot be reached.
+            ReadSideDown: ClickHouse cannot be reached, or was wiped.
         """
         up_to = self.whole_steps(min(up_to, self.generation.position + RANGE_EVENTS_MAX))
         if up_to <= self.generation.position:
@@ -69,6 +69,8 @@ class Filling:
             try:
                 await self.insert(self.generation.position, up_to)
             except StatementFailed as error:
+                if not await tables.exists(self._clickhouse, log_copy.NAME):
+                    raise ReadSideDown(str(error)) from error
                 await self._stand_before_the_first_unreadable(up_to, error)
                 return
         self.generation = await checkpoints.move(self._connection, self.generation, up_to, serving=serving)

@@ -24,7 +24,7 @@ from projections.clickhouse import ClickHouse, ReadSideDown, StatementFailed
 from projections.declaration import Projection
 from projections.filling import RANGE_EVENTS_MAX, Filling
 from projections.log_copy import Whereabouts
-from projections.watermark import LookAgain, Watermark
+from projections.watermark import PATIENCE_S, LookAgain, Watermark
 
 log = logging.getLogger(__name__)
 
@@ -77,15 +77,23 @@ class Projector:
     Args:
         worker_url: Postgres, as erp_worker.
         codec: whose upcasters the events pass that are fetched from the store.
+        patience_s: for so long Kafka may bring nothing while the log goes on.
     """
 
     def __init__(
-        self, worker_url: str, clickhouse: ClickHouse, codec: Codec, projections: Sequence[Projection]
+        self,
+        worker_url: str,
+        clickhouse: ClickHouse,
+        codec: Codec,
+        projections: Sequence[Projection],
+        *,
+        patience_s: float = PATIENCE_S,
     ) -> None:
         self._url = worker_url
         self._clickhouse = clickhouse
         self._codec = codec
         self._projections = projections
+        self._patience_s = patience_s
         self._stop = asyncio.Event()
         self._watermark: Watermark | None = None
         self.status = ProjectorStatus()
@@ -137,8 +145,10 @@ class Projector:
     async def _be_active(self, connection: Connection) -> None:
         place = await log_copy.prepare(self._clickhouse)
         copied = await self._settled_log_copy(connection, place)
-        generations = [await self._working(connection, each, place) for each in self._projections]
-        watermark = self._watermark = Watermark(connection, self._clickhouse, self._codec, copied, place)
+        generations = await self._generations(connection, place)
+        watermark = self._watermark = Watermark(
+            connection, self._clickhouse, self._codec, copied, place, patience_s=self._patience_s
+        )
         self.status.active = True
         log.info("active: the log copy stands at %s", copied.position)
         stopped = asyncio.create_task(self._stop.wait())
@@ -192,6 +202,16 @@ class Projector:
             await tables.drop(self._clickhouse, forgotten)
         await tables.forget_after(self._clickhouse, log_copy.NAME, await checkpoints.head(connection))
         return await checkpoints.begin_log_copy(connection, place.instance, 0)
+
+    async def _generations(self, connection: Connection, place: Whereabouts) -> list[Generation]:
+        """Those to bring on. One that cannot be made holds up no other."""
+        found = []
+        for projection in self._projections:
+            try:
+                found.append(await self._working(connection, projection, place))
+            except StatementFailed as error:
+                log.error("%s cannot be brought on: %s", projection.name, _one_line(error))  # noqa: TRY400
+        return found
 
     async def _working(
         self, connection: Connection, projection: Projection, place: Whereabouts

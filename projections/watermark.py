@@ -21,8 +21,9 @@ from projections.log_copy import TailRow, Whereabouts
 log = logging.getLogger(__name__)
 
 _POLL_S: Final = 0.02
-_PATIENCE_S: Final = 1.5
-# While Kafka brings nothing at all, waiting for it longer would only be late.
+PATIENCE_S: Final = 1.5
+"""For so long Kafka may bring nothing while the log goes on."""
+# While it brings nothing at all, waiting for it longer would only be late.
 _PATIENCE_WITHOUT_KAFKA_S: Final = 0.1
 _PAGE_EVENTS: Final = 5000
 _PAGE_BYTES: Final = 16 * 1024 * 1024
@@ -51,12 +52,15 @@ class Watermark:
         codec: Codec,
         copied: LogCopy,
         place: Whereabouts,
+        *,
+        patience_s: float = PATIENCE_S,
     ) -> None:
         self._connection = connection
         self._clickhouse = clickhouse
         self._codec = codec
         self._copied = copied
         self._place = place
+        self._patience_s = patience_s
         self._moved = asyncio.Condition()
         self._rows_came = asyncio.Event()
         self._stretches: deque[_Stretch] = deque(maxlen=_STRETCHES_KEPT)
@@ -141,7 +145,7 @@ class Watermark:
         await self._move(last, frozenset(row.type for row in rows))
 
     def _is_overdue(self) -> bool:
-        patience_s = _PATIENCE_WITHOUT_KAFKA_S if self._kafka_is_silent else _PATIENCE_S
+        patience_s = _PATIENCE_WITHOUT_KAFKA_S if self._kafka_is_silent else self._patience_s
         return asyncio.get_running_loop().time() - self._stands_since > patience_s
 
     async def _heal(self, up_to: int) -> None:

@@ -1,5 +1,6 @@
 """The projector: whatever happens to ClickHouse, Postgres, Kafka or itself, the answers come right."""
 
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -211,6 +212,15 @@ async def test_an_unreadable_event_holds_up_its_projection_and_no_other(read_sid
         assert serving.position == 2
         assert serving.blocked_why is not None
     assert await read_side.amounts() == numbered(1, 2)
+
+
+async def test_a_table_that_cannot_be_made_holds_up_no_other_projection(read_side: World) -> None:
+    good = positions()
+    bad = replace(good, name="bad", create="CREATE TABLE bad (position Nonsense) ENGINE = Nonsense")
+    await read_side.add(1)
+    async with running(read_side.projector(bad, good)):
+        assert (await read_side.caught_up("positions")).position == 1
+    assert await read_side.generation("bad") is None
 
 
 async def test_an_event_of_an_unknown_schema_version_is_not_guessed_at(read_side: World) -> None:

@@ -93,9 +93,8 @@ class World:
 
     def projector(self, *projections: Projection) -> Projector:
         """A projector, not running."""
-        return Projector(
-            with_user(self.owner_url, "erp_worker"), self.clickhouse, CODEC, projections or (TALLIES,)
-        )
+        url = with_user(self.owner_url, "erp_worker")
+        return Projector(url, self.clickhouse, CODEC, projections or (TALLIES,), patience_s=0.1)
 
 
 @asynccontextmanager
