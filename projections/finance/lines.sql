@@ -32,7 +32,7 @@ SETTINGS index_granularity = 1024;
 
 SELECT
     tenant,
-    intDiv(position - 1, 16384) AS bucket,
+    intDiv(position - 1, 65536) AS bucket,
     each.account::String AS account,
     posting_date,
     position,
