@@ -6,7 +6,7 @@ group committer. See `commands.ports.Store` for what callers may rely on.
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from typing import Any, Final, NamedTuple, Self, TypeVar
@@ -20,8 +20,10 @@ from uuid_utils.compat import uuid7
 from domain.shared.aggregate import Aggregate, NumberedEvent
 from domain.shared.errors import Unavailable
 from eventstore.cache import AggregateCache, Cached
+from eventstore.cloudevents import LogEvent
 from eventstore.codec import ENCODING, FIELDS, Codec, StoredFields, snapshot_type
 from eventstore.committer import GroupCommitter, is_outage
+from eventstore.leaf import StoredEvent
 from eventstore.queues import StreamQueues
 from eventstore.request import AppendReceipt, AppendRequest, Check, NewEvent
 
@@ -30,6 +32,7 @@ log = logging.getLogger(__name__)
 A = TypeVar("A", bound=Aggregate)
 
 _PAGE_EVENTS: Final = 1000
+_LOG_FIELDS: Final = ", ".join((*StoredEvent._fields, "leaf_hash"))
 # Short, because the pool's pauses between attempts double: the next request then starts a fresh attempt.
 _RECONNECT_S: Final = 2.0
 _CONNECTION: Final[dict[str, Any]] = {
@@ -296,6 +299,41 @@ class EventStore:
         if position is None:
             raise KnownAtInFuture
         return int(position)
+
+    # The log of one tenant
+
+    @property
+    def event_types(self) -> frozenset[str]:
+        """The names of all events that there can be."""
+        return self._codec.event_types
+
+    async def head(self) -> int:
+        """The last position of all; 0 before the first event."""
+        ((position,),) = await self._rows("SELECT erp.head()", [])
+        return int(position)
+
+    async def tenant_heads(self, tenants: Collection[UUID]) -> dict[UUID, int]:
+        """The last `tenant_seq` of each of these tenants; those without an event are left out."""
+        rows = await self._rows("SELECT tenant, tenant_seq FROM erp.tenant_heads(%s)", [list(tenants)])
+        return dict(rows)
+
+    async def tenant_seq_at(self, tenant: UUID, position: int) -> int:
+        """The `tenant_seq` of the tenant's last event at or before `position`; 0 when there is none."""
+        ((found,),) = await self._rows("SELECT erp.tenant_seq_at(%s, %s)", [tenant, position])
+        return int(found)
+
+    async def tenant_events(
+        self, tenant: UUID, after_seq: int, up_to_seq: int, *, types: Sequence[str] | None, bytes_max: int
+    ) -> list[LogEvent]:
+        """The tenant's events in `(after_seq, up_to_seq]`, of these types, in commit order.
+
+        As many as are begun within `bytes_max` bytes of data and metadata: at least one where there is one.
+        """
+        rows = await self._rows(
+            f"SELECT {_LOG_FIELDS} FROM erp.read_tenant_events(%s, %s, %s, %s, %s)",  # noqa: S608 - names of ours
+            [tenant, after_seq, up_to_seq, None if types is None else list(types), bytes_max],
+        )
+        return [LogEvent(StoredEvent(*row[:-1]), row[-1]) for row in rows]
 
     async def _rows(self, query: str, parameters: Sequence[Any]) -> list[Any]:
         """All rows of a short query, or `Unavailable` in time, also when the database says nothing."""
