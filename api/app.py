@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from typing import Any, Final
 
 from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -13,12 +14,17 @@ from api.commands import CommandEndpoint, Runner
 from api.docs import docs_handlers
 from api.edge import Edge
 from api.errors import NotFound
+from api.events import PATH as EVENTS_PATH
+from api.events import EventStreams
 from api.metrics import Metrics
 from api.openapi import openapi
 from api.ports import ApiSettings, Checks, CommandBus, Lifespan, Store
 from api.queries import ListEndpoint, ViewEndpoint
 from api.routing import ContextRoutes, Handler, Resource
 from api.service import service_handlers
+
+DRAIN: Final = "erp.drain"
+"""In the lifespan's state: to be called when the process is told to end, so that no stream holds it up."""
 
 
 def create_app(
@@ -59,6 +65,8 @@ def create_app(
     for each in (each for context in contexts for each in context.lists):
         handlers.setdefault(each.path, {})["GET"] = ListEndpoint(each, gate, store)
     handlers[BULK_PATH] = {"POST": BulkEndpoint(commands, gate, runner, settings)}
+    streams = EventStreams(gate, store, metrics, settings)
+    handlers[EVENTS_PATH] = {"GET": streams}
     document = openapi(contexts, version=settings.version)
     for path, handler in {**service_handlers(checks, metrics, settings), **docs_handlers(document)}.items():
         handlers[path] = {"GET": handler}
@@ -68,7 +76,7 @@ def create_app(
         [Route(path, resource, name=path) for path, resource in resources.items()],
         redirect_slashes=False,
         default=_nothing_here,
-        lifespan=_lifespan(lifespan, runner),
+        lifespan=_lifespan(lifespan, runner, streams),
     )
     return Edge(_straight_to(resources, router), metrics, in_flight_max=settings.in_flight_max)
 
@@ -89,16 +97,16 @@ def _straight_to(resources: Mapping[str, ASGIApp], router: ASGIApp) -> ASGIApp:
 
 
 def _lifespan(
-    outer: Lifespan | None, runner: Runner
-) -> Callable[[object], AbstractAsyncContextManager[None]]:
+    outer: Lifespan | None, runner: Runner, streams: EventStreams
+) -> Callable[[object], AbstractAsyncContextManager[dict[str, Any]]]:
     @asynccontextmanager
-    async def lifespan(_: object) -> AsyncIterator[None]:
+    async def lifespan(_: object) -> AsyncIterator[dict[str, Any]]:
         async with AsyncExitStack() as stack:
             if outer is not None:
                 await stack.enter_async_context(outer())
             # Last in, first out: commands end before what they stand on goes away.
             stack.push_async_callback(runner.drain)
-            yield
+            yield {DRAIN: streams.drain}
 
     return lifespan
 

@@ -29,7 +29,7 @@ class Metrics:
         )
         self._seconds = Histogram(
             "erp_http_request_seconds",
-            "Time from a request's first byte of header to the end of its answer.",
+            "Time from a request's first byte of header to the end of its answer; a stream's beginning.",
             ("method", "route"),
             buckets=_BUCKETS_S,
             registry=self._registry,
@@ -37,6 +37,12 @@ class Metrics:
         self._in_flight = Gauge(
             "erp_http_requests_in_flight",
             "Requests being worked on.",
+            registry=self._registry,
+            multiprocess_mode="livesum",
+        )
+        self._streams = Gauge(
+            "erp_http_event_streams",
+            "Open streams of events.",
             registry=self._registry,
             multiprocess_mode="livesum",
         )
@@ -54,9 +60,20 @@ class Metrics:
         """Count it as in flight."""
         self._in_flight.inc()
 
+    def request_landed(self) -> None:
+        """Count it as in flight no longer."""
+        self._in_flight.dec()
+
+    def stream_began(self) -> None:
+        """Count it as open."""
+        self._streams.inc()
+
+    def stream_ended(self) -> None:
+        """Count it as open no longer."""
+        self._streams.dec()
+
     def request_ended(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count an answer; status 0 is a client that hung up before there was one."""
-        self._in_flight.dec()
         series = self._request_series.get((method, route, status))
         if series is None:
             # Methods can be invented by anyone; labels are kept for ever.

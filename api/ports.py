@@ -1,6 +1,6 @@
 """What the HTTP layer needs of the outside, as Protocols; `erp` provides it."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
@@ -8,6 +8,7 @@ from uuid import UUID
 
 from commands.bus import Answer, Command, Context
 from domain.shared.aggregate import Aggregate
+from eventstore.cloudevents import LogEvent
 
 A = TypeVar("A", bound=Aggregate)
 
@@ -35,6 +36,27 @@ class Store(Protocol):
     ) -> Sequence[tuple[int, UUID]]:
         """Numbers and streams of a series, in order of number: at most `limit`, above `after_number`."""
 
+    @property
+    def event_types(self) -> Collection[str]:
+        """The names of all events that there can be."""
+
+    async def head(self) -> int:
+        """The last position of all."""
+
+    async def tenant_heads(self, tenants: Collection[UUID]) -> Mapping[UUID, int]:
+        """The last `tenant_seq` of each of these tenants; those without an event may be left out."""
+
+    async def tenant_seq_at(self, tenant: UUID, position: int) -> int:
+        """The `tenant_seq` of the tenant's last event at or before `position`; 0 when there is none."""
+
+    async def tenant_events(
+        self, tenant: UUID, after_seq: int, up_to_seq: int, *, types: Sequence[str] | None, bytes_max: int
+    ) -> Sequence[LogEvent]:
+        """The tenant's events in `(after_seq, up_to_seq]`, of these types, in commit order.
+
+        As many as are begun within `bytes_max` bytes of data and metadata: at least one where there is one.
+        """
+
 
 @dataclass(frozen=True, slots=True)
 class ApiSettings:
@@ -44,6 +66,7 @@ class ApiSettings:
         in_flight_max: requests worked on at once, above which the answer is 429.
         bulk_window: commands of one bulk request in flight at once.
         body_bytes_max: size of a body, above which the answer is 413.
+        event_streams_max: streams of events open at once, above which the answer is 429.
         check_timeout_s: how long a dependency may take to give a sign of life.
     """
 
@@ -51,4 +74,5 @@ class ApiSettings:
     in_flight_max: int = 1024
     bulk_window: int = 256
     body_bytes_max: int = 10 * 1024 * 1024
+    event_streams_max: int = 256
     check_timeout_s: float = 2.0

@@ -112,7 +112,7 @@ async def test_the_description_has_every_route_and_nothing_else(world):
     routed = {(route.method, route.path) for route in FINANCE.commands}
     routed |= {("GET", view.path) for view in FINANCE.views} | {("GET", each.path) for each in FINANCE.lists}
     service = {("GET", path) for path in ("/health/live", "/health/ready", "/metrics")}
-    assert described == routed | service | {("POST", "/v1/commands")}
+    assert described == routed | service | {("POST", "/v1/commands"), ("GET", "/v1/events")}
 
 
 async def test_every_reference_in_the_description_leads_somewhere(world):
