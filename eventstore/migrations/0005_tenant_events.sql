@@ -75,3 +75,40 @@ $$;
 
 REVOKE ALL ON FUNCTION erp.tenant_heads, erp.tenant_seq_at, erp.read_tenant_events, erp.head FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION erp.tenant_heads, erp.tenant_seq_at, erp.read_tenant_events, erp.head TO erp_app;
+
+
+-- The positions of the tenant's events, up to `up_to`, that were taken out of any of these projections.
+CREATE FUNCTION erp.tenant_discards(of_tenant uuid, of_projections text[], up_to bigint) RETURNS TABLE ("position" bigint)
+    LANGUAGE plpgsql SET search_path = erp, pg_temp SET enable_seqscan = off
+AS $$
+BEGIN
+    PERFORM set_config('erp.tenant', of_tenant::text, true);
+    RETURN QUERY
+        SELECT DISTINCT d.position FROM projection_discards d JOIN events e ON e.position = d.position
+         WHERE d.projection = ANY (of_projections) AND d.position <= up_to AND e.tenant = of_tenant
+         ORDER BY d.position;
+END
+$$;
+
+-- How far each projection is, and the log copy, and by how much that is behind: in events that are due (whole steps, for one
+-- that goes by steps), and in seconds since the first of them was. One that does not answer yet tells of what is being filled.
+CREATE FUNCTION erp.lags() RETURNS TABLE (what text, "position" bigint, is_serving boolean, blocked_by bigint,
+                                          lag_events bigint, lag_seconds float8)
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = erp, pg_temp SET enable_seqscan = off
+AS $$
+    SELECT s.what, s.position, s.is_serving, s.blocked_by,
+           greatest(0, erp.head() / s.step * s.step - s.position),
+           coalesce(greatest(0, extract(epoch FROM clock_timestamp() -
+               (SELECT e.recorded_at FROM events e WHERE e.position = s.position + s.step))), 0)::float8
+      FROM (SELECT g.projection AS what, g.position, p.serving IS NOT NULL AS is_serving, g.blocked_by,
+                   (g.definition ->> 'step')::bigint AS step
+              FROM projections p
+              JOIN projection_generations g ON g.projection = p.projection
+               AND g.generation = coalesce(p.serving, (SELECT max(n.generation) FROM projection_generations n
+                                                        WHERE n.projection = p.projection))
+             UNION ALL
+            SELECT 'log', c.position, true, NULL, 1 FROM log_copy c) s
+$$;
+
+REVOKE ALL ON FUNCTION erp.tenant_discards, erp.lags FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION erp.tenant_discards, erp.lags TO erp_app;
