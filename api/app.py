@@ -18,7 +18,7 @@ from api.events import PATH as EVENTS_PATH
 from api.events import EventStreams
 from api.metrics import Metrics
 from api.openapi import openapi
-from api.ports import ApiSettings, Checks, CommandBus, Lifespan, Store
+from api.ports import ApiSettings, Checks, CommandBus, Lifespan, ReadSide, Store
 from api.queries import ListEndpoint, ViewEndpoint
 from api.routing import ContextRoutes, Handler, Resource
 from api.service import service_handlers
@@ -33,6 +33,7 @@ def create_app(
     auth: AuthConfig,
     bus: CommandBus,
     store: Store,
+    read_side: ReadSide,
     tenants: Tenants,
     contexts: Sequence[ContextRoutes],
     checks: Checks,
@@ -44,7 +45,8 @@ def create_app(
         settings: limits.
         auth: keys that tokens are verified with.
         bus: carries out commands.
-        store: what queries read.
+        store: what queries of the current state read.
+        read_side: what reports read.
         tenants: finds tenants by name; expected to remember them, since every request asks.
         contexts: the routes, context by context.
         checks: signs of life of what this depends on, by name, for readiness.
@@ -68,7 +70,10 @@ def create_app(
     streams = EventStreams(gate, store, metrics, settings)
     handlers[EVENTS_PATH] = {"GET": streams}
     document = openapi(contexts, version=settings.version)
-    for path, handler in {**service_handlers(checks, metrics, settings), **docs_handlers(document)}.items():
+    for path, handler in {
+        **service_handlers(checks, metrics, read_side, settings),
+        **docs_handlers(document),
+    }.items():
         handlers[path] = {"GET": handler}
 
     resources = {path: Resource(path, methods) for path, methods in handlers.items()}

@@ -196,13 +196,17 @@ COMMON_SCHEMAS: Final[Json] = {
         "type": "object",
         "required": ["status", "dependencies"],
         "properties": {
-            "status": {"type": "string", "enum": ["ready", "not_ready"]},
+            "status": {"type": "string", "enum": ["ready", "degraded", "not_ready"]},
             "dependencies": {
                 "type": "object",
                 "additionalProperties": {
                     "type": "object",
-                    "required": ["ok", "latency_ms"],
-                    "properties": {"ok": {"type": "boolean"}, "latency_ms": {"type": "number", "minimum": 0}},
+                    "required": ["ok", "required", "latency_ms"],
+                    "properties": {
+                        "ok": {"type": "boolean"},
+                        "required": {"type": "boolean", "description": "Nothing can be done without it."},
+                        "latency_ms": {"type": "number", "minimum": 0},
+                    },
                 },
             },
         },
@@ -250,7 +254,7 @@ SERVICE_PATHS: Final[Json] = {
     "/health/ready": _service(
         "health.ready",
         "Whether all that it stands on can be reached.",
-        {"200": _json("Ready.", _READY), "503": _json("Not ready.", _READY)},
+        {"200": _json("Ready, or degraded: commands are taken.", _READY), "503": _json("Not ready.", _READY)},
     ),
     "/metrics": _service(
         "metrics",

@@ -3,19 +3,35 @@
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from datetime import datetime
+from typing import Any, Protocol, TypeVar
 from uuid import UUID
 
 from commands.bus import Answer, Command, Context
 from domain.shared.aggregate import Aggregate
 from eventstore.cloudevents import LogEvent
+from projections.declaration import ProjectionQuery
+from projections.reading import Answered, Lag
 
 A = TypeVar("A", bound=Aggregate)
 
-Check = Callable[[], Awaitable[object]]
-"""Asks a dependency for a sign of life; raises when there is none."""
-Checks = Mapping[str, Check]
 Lifespan = Callable[[], AbstractAsyncContextManager[object]]
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """A dependency, and how it is asked for a sign of life.
+
+    Attributes:
+        ask: returns when there is one; raises when there is none.
+        required: nothing can be done without it; else commands are taken all the same.
+    """
+
+    ask: Callable[[], Awaitable[object]]
+    required: bool = True
+
+
+Checks = Mapping[str, Check]
 
 
 class CommandBus(Protocol):
@@ -56,6 +72,25 @@ class Store(Protocol):
 
         As many as are begun within `bytes_max` bytes of data and metadata: at least one where there is one.
         """
+
+
+class ReadSide(Protocol):
+    """The read side, as reports see it; see `projections.reading.ReadSide`."""
+
+    async def ask(
+        self,
+        query: ProjectionQuery,
+        tenant: UUID,
+        *,
+        min_position: int = 0,
+        known_at: datetime | None = None,
+        wait_s: float = 0,
+        **parameters: Any,
+    ) -> Answered:
+        """The answer for the tenant, from what stands at `min_position` at least, or just at `known_at`."""
+
+    async def lags(self) -> Sequence[Lag]:
+        """How far each projection is, and the log copy."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,6 +33,7 @@ _SERVING: Final = """
     SELECT g.projection, g.generation, g.instance, g.position, (g.definition ->> 'step')::bigint
       FROM erp.projections p
       JOIN erp.projection_generations g ON g.projection = p.projection AND g.generation = p.serving"""
+_LAGS: Final = "SELECT what, position, is_serving, blocked_by, lag_events, lag_seconds FROM erp.lags()"
 _DISCARDED: Final = "SELECT position FROM erp.tenant_discards(%s, %s, %s)"
 
 
@@ -134,6 +135,22 @@ class Answered(NamedTuple):
     discarded: Sequence[int]
 
 
+class Lag(NamedTuple):
+    """How far a projection is, or the log copy (`log`), and by how much that is behind the store's log.
+
+    Attributes:
+        events: how many it lacks that are due: whole steps of them, where it goes by steps.
+        seconds: since the first of these was recorded.
+    """
+
+    projection: str
+    position: int
+    is_serving: bool
+    blocked_by: int | None
+    events: int
+    seconds: float
+
+
 class ReadSide:
     """Where questions to projections are asked; shared by all requests of a process."""
 
@@ -205,6 +222,14 @@ class ReadSide:
         position = _least(tables, names) if exactly is None else exactly
         assert position is not None, "it was reached"
         return Standing(position, {name: tables[name] for name in names})
+
+    async def lags(self) -> list[Lag]:
+        """How far each projection is, and the log copy.
+
+        Raises:
+            Unavailable: Postgres cannot be reached.
+        """
+        return [Lag(*row) for row in await self._store.rows(_LAGS, [])]
 
     async def _waited(
         self,

@@ -19,6 +19,8 @@ from commands.bus import Answer, Command, Context
 from domain.shared.errors import Unavailable
 from eventstore.cloudevents import LogEvent
 from eventstore.leaf import StoredEvent
+from projections.declaration import ProjectionQuery
+from projections.reading import Answered, Lag
 
 TENANT = UUID("11111111-1111-4111-8111-111111111111")
 AUTH = AuthConfig((AuthKey("main", "HS256", "a secret that is only good for tests"),))
@@ -124,6 +126,30 @@ class MemoryStore:
         return [each for each in self.log[after_seq:up_to_seq] if types is None or each.event.type in types]
 
 
+@dataclass
+class MemoryReadSide:
+    """Answers every question with `answer`, and remembers it. `refusal` is raised instead."""
+
+    answer: Any = None
+    position: int = 7
+    discarded: list[int] = field(default_factory=list)
+    refusal: Exception | None = None
+    asked: list[tuple[ProjectionQuery, dict[str, Any]]] = field(default_factory=list)
+    found: list[Lag] = field(default_factory=list)
+
+    async def ask(self, query: ProjectionQuery, tenant: UUID, **asked: Any) -> Answered:
+        assert tenant == TENANT
+        self.asked.append((query, asked))
+        if self.refusal is not None:
+            raise self.refusal
+        return Answered(self.answer, self.position, self.discarded)
+
+    async def lags(self) -> list[Lag]:
+        if self.refusal is not None:
+            raise self.refusal
+        return self.found
+
+
 async def find_tenant(name: str) -> UUID | None:
     return TENANT if name == "demo" else None
 
@@ -134,6 +160,7 @@ class World:
 
     bus: RecordingBus = field(default_factory=RecordingBus)
     store: MemoryStore = field(default_factory=MemoryStore)
+    read_side: MemoryReadSide = field(default_factory=MemoryReadSide)
     settings: ApiSettings = field(default_factory=ApiSettings)
     checks: dict[str, Check] = field(default_factory=dict)
     auth: AuthConfig = AUTH
@@ -144,6 +171,7 @@ class World:
             auth=self.auth,
             bus=self.bus,
             store=self.store,
+            read_side=self.read_side,
             tenants=find_tenant,
             contexts=[FINANCE],
             checks=self.checks,

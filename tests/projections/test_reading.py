@@ -224,3 +224,28 @@ async def test_what_goes_by_steps_holds_nothing_up(read_side: World, asked: Read
     assert await asked.ask(both, read_side.tenant, known_at=instants[6]) == ((4, 4), 7, [])
     alone = ProjectionQuery("alone", (STEPS,), counted)
     assert (await asked.ask(alone, read_side.tenant)).position == 8
+
+
+async def test_how_far_behind_it_is(read_side: World) -> None:
+    """In events, and in seconds since the first that is due; steps are due when they are whole."""
+    asked = ReadSide(read_side.clickhouse, read_side.store)
+    async with running(read_side.projector()):
+        await read_side.add(1)
+        await read_side.caught_up()
+    await read_side.add(*[1] * 5)
+    await asyncio.sleep(0.2)
+    await copied_in_steps(read_side, 0)
+    serving = await read_side.generation()
+    assert serving is not None
+    await checkpoints.block(read_side.connection, serving, 2, "a test")
+    log, steps, tallies = sorted(await asked.lags())
+    assert (log.projection, log.position, log.events) == ("log", 1, 5)
+    assert (steps.projection, steps.position, steps.events) == ("steps", 0, 4)
+    assert (tallies.projection, tallies.position, tallies.events) == ("tallies", 1, 5)
+    assert (tallies.is_serving, tallies.blocked_by) == (True, 2)
+    assert all(0.2 <= each.seconds < 30 for each in (log, steps, tallies))
+    with read_side.owner() as owner:
+        owner.execute("UPDATE erp.projection_generations SET position = 4 WHERE projection = 'steps'")
+        owner.execute("UPDATE erp.projections SET serving = NULL WHERE projection = 'steps'")
+    _, steps, _ = sorted(await asked.lags())
+    assert (steps.position, steps.is_serving, steps.events, steps.seconds) == (4, False, 0, 0.0)
