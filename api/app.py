@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from typing import Any, Final
 
 from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -13,12 +14,17 @@ from api.commands import CommandEndpoint, Runner
 from api.docs import docs_handlers
 from api.edge import Edge
 from api.errors import NotFound
+from api.events import PATH as EVENTS_PATH
+from api.events import EventStreams
 from api.metrics import Metrics
 from api.openapi import openapi
-from api.ports import ApiSettings, Checks, CommandBus, Lifespan, Store
+from api.ports import ApiSettings, Checks, CommandBus, Lifespan, ReadSide, Store
 from api.queries import ListEndpoint, ViewEndpoint
 from api.routing import ContextRoutes, Handler, Resource
 from api.service import service_handlers
+
+DRAIN: Final = "erp.drain"
+"""In the lifespan's state: to be called when the process is told to end, so that no stream holds it up."""
 
 
 def create_app(
@@ -27,6 +33,7 @@ def create_app(
     auth: AuthConfig,
     bus: CommandBus,
     store: Store,
+    read_side: ReadSide,
     tenants: Tenants,
     contexts: Sequence[ContextRoutes],
     checks: Checks,
@@ -38,7 +45,8 @@ def create_app(
         settings: limits.
         auth: keys that tokens are verified with.
         bus: carries out commands.
-        store: what queries read.
+        store: what queries of the current state read.
+        read_side: what reports read.
         tenants: finds tenants by name; expected to remember them, since every request asks.
         contexts: the routes, context by context.
         checks: signs of life of what this depends on, by name, for readiness.
@@ -59,8 +67,13 @@ def create_app(
     for each in (each for context in contexts for each in context.lists):
         handlers.setdefault(each.path, {})["GET"] = ListEndpoint(each, gate, store)
     handlers[BULK_PATH] = {"POST": BulkEndpoint(commands, gate, runner, settings)}
+    streams = EventStreams(gate, store, metrics, settings)
+    handlers[EVENTS_PATH] = {"GET": streams}
     document = openapi(contexts, version=settings.version)
-    for path, handler in {**service_handlers(checks, metrics, settings), **docs_handlers(document)}.items():
+    for path, handler in {
+        **service_handlers(checks, metrics, read_side, settings),
+        **docs_handlers(document),
+    }.items():
         handlers[path] = {"GET": handler}
 
     resources = {path: Resource(path, methods) for path, methods in handlers.items()}
@@ -68,7 +81,7 @@ def create_app(
         [Route(path, resource, name=path) for path, resource in resources.items()],
         redirect_slashes=False,
         default=_nothing_here,
-        lifespan=_lifespan(lifespan, runner),
+        lifespan=_lifespan(lifespan, runner, streams),
     )
     return Edge(_straight_to(resources, router), metrics, in_flight_max=settings.in_flight_max)
 
@@ -89,16 +102,16 @@ def _straight_to(resources: Mapping[str, ASGIApp], router: ASGIApp) -> ASGIApp:
 
 
 def _lifespan(
-    outer: Lifespan | None, runner: Runner
-) -> Callable[[object], AbstractAsyncContextManager[None]]:
+    outer: Lifespan | None, runner: Runner, streams: EventStreams
+) -> Callable[[object], AbstractAsyncContextManager[dict[str, Any]]]:
     @asynccontextmanager
-    async def lifespan(_: object) -> AsyncIterator[None]:
+    async def lifespan(_: object) -> AsyncIterator[dict[str, Any]]:
         async with AsyncExitStack() as stack:
             if outer is not None:
                 await stack.enter_async_context(outer())
             # Last in, first out: commands end before what they stand on goes away.
             stack.push_async_callback(runner.drain)
-            yield
+            yield {DRAIN: streams.drain}
 
     return lifespan
 

@@ -82,6 +82,8 @@ class Caller:
     tenant: UUID
     actor: str
     permissions: Permissions
+    expires_at: float
+    """Unix time in seconds, when the token does."""
 
 
 def issue_token(
@@ -202,7 +204,7 @@ class Gate:
         tenant = await self._tenants(principal.tenant)
         if tenant is None:
             raise UnknownTenant("The token's tenant does not exist.")
-        return Caller(tenant, principal.user, principal.permissions)
+        return Caller(tenant, principal.user, principal.permissions, principal.expires_at)
 
 
 def _token(authorization: bytes) -> bytes:

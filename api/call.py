@@ -1,6 +1,7 @@
 """One HTTP request as the handlers see it: headers checked, body read within its limit."""
 
 import re
+from collections.abc import Callable
 from typing import Final
 
 from starlette.types import Receive, Scope
@@ -30,6 +31,7 @@ _SINGLE: Final = frozenset(
         b"content-type",
         b"idempotency-key",
         b"if-match",
+        b"last-event-id",
         b"x-correlation-id",
     }
 )
@@ -38,7 +40,7 @@ _SINGLE: Final = frozenset(
 class Call:
     """A request, its correlation id, and what becomes of it."""
 
-    __slots__ = ("_receive", "correlation_id", "headers", "scope", "status", "template")
+    __slots__ = ("_receive", "correlation_id", "headers", "land", "scope", "status", "template")
 
     def __init__(self, scope: Scope, receive: Receive) -> None:
         self.scope = scope
@@ -51,6 +53,8 @@ class Call:
         """The route's path template, once it is found."""
         self.status = 0
         """Status of the answer, once it is begun."""
+        self.land: Callable[[], None] = _nothing
+        """Called by an answer that may go on for days, when it begins: the request is in flight no longer."""
 
     @property
     def path_params(self) -> dict[str, str]:
@@ -63,6 +67,10 @@ class Call:
         """The path asked for, as it was sent."""
         raw: bytes = self.scope.get("raw_path") or b""
         return raw.decode("ascii", "replace")
+
+    def header_list(self, name: bytes) -> str:
+        """A header that may be said several times and then is one list (RFC 9110, 5.3); empty without it."""
+        return ",".join(value.decode("latin-1") for found, value in self.scope["headers"] if found == name)
 
     def require_single_headers(self) -> None:
         """Refuse a request that says one of our headers twice."""
@@ -154,3 +162,7 @@ class Call:
             chunks.append(chunk)
             if not message.get("more_body", False):
                 return b"".join(chunks) if len(chunks) > 1 else chunk
+
+
+def _nothing() -> None:
+    pass

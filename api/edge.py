@@ -42,6 +42,16 @@ class Edge:
             except OSError:
                 raise ClientGone from None
 
+        took_s: float | None = None
+
+        def land() -> None:
+            nonlocal took_s
+            if took_s is None:
+                took_s = perf_counter() - began
+                self._in_flight -= 1
+                self._metrics.request_landed()
+
+        call.land = land
         self._in_flight += 1
         self._metrics.request_began()
         try:
@@ -49,8 +59,8 @@ class Edge:
         except ClientGone:
             log.debug("client gone: %s", call.correlation_id)
         finally:
-            self._in_flight -= 1
-            self._metrics.request_ended(scope["method"], call.template, call.status, perf_counter() - began)
+            land()
+            self._metrics.request_ended(scope["method"], call.template, call.status, took_s or 0.0)
 
     async def _admitted(self, call: Call, scope: Scope, receive: Receive, answer: Send) -> None:
         try:

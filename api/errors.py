@@ -6,6 +6,7 @@ RequestError                what HTTP itself or the edge refuses; each carries i
 ├── UnknownTenant           403
 ├── NotFound                404
 ├── MethodNotAllowed        405
+├── NotAcceptable           406
 ├── BodyTooLarge            413
 ├── UnsupportedMediaType    415
 └── TooManyRequests         429
@@ -110,6 +111,13 @@ class MethodNotAllowed(RequestError):
         super().__init__(f"{method} is not offered here.", headers=((b"allow", allow),))
 
 
+class NotAcceptable(RequestError):
+    """The answer has no form that the client would take (RFC 9110, 15.5.7)."""
+
+    status = 406
+    code = "not_acceptable"
+
+
 class BodyTooLarge(RequestError):
     """The body is beyond the limit."""
 
@@ -128,13 +136,13 @@ class UnsupportedMediaType(RequestError):
 
 
 class TooManyRequests(RequestError):
-    """More requests are in flight than the process takes."""
+    """More requests are in flight, or more streams open, than the process takes."""
 
     status = 429
     code = "too_many_requests"
 
-    def __init__(self) -> None:
-        super().__init__("Too many requests are in flight; try again.", headers=((b"retry-after", b"1"),))
+    def __init__(self, detail: str = "Too many requests are in flight; try again.") -> None:
+        super().__init__(detail, headers=((b"retry-after", b"1"),))
 
 
 class ClientGone(Exception):

@@ -5,15 +5,32 @@ folder, and each of them reports the sum of all.
 """
 
 import os
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
+
+from projections.reading import Lag
 
 CONTENT_TYPE: Final = b"text/plain; version=0.0.4; charset=utf-8"
 # From the commit of one row to a client that is about to give up, in seconds.
 _BUCKETS_S: Final = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+_LAGS: Final[Sequence[tuple[str, str, Callable[[Lag], float]]]] = (
+    ("position", "How far it is.", lambda lag: lag.position),
+    ("serving", "Whether it answers: 0 while it is filled for the first time.", lambda lag: lag.is_serving),
+    (
+        "blocked",
+        "Whether an event stops it that it cannot read.",
+        lambda lag: lag.blocked_by is not None,
+    ),
+    ("lag_events", "Events that it lacks and that are due.", lambda lag: lag.events),
+    ("lag_seconds", "Time since the first of those was recorded.", lambda lag: lag.seconds),
+)
 
 
 class Metrics:
@@ -29,7 +46,7 @@ class Metrics:
         )
         self._seconds = Histogram(
             "erp_http_request_seconds",
-            "Time from a request's first byte of header to the end of its answer.",
+            "Time from a request's first byte of header to the end of its answer; a stream's beginning.",
             ("method", "route"),
             buckets=_BUCKETS_S,
             registry=self._registry,
@@ -37,6 +54,12 @@ class Metrics:
         self._in_flight = Gauge(
             "erp_http_requests_in_flight",
             "Requests being worked on.",
+            registry=self._registry,
+            multiprocess_mode="livesum",
+        )
+        self._streams = Gauge(
+            "erp_http_event_streams",
+            "Open streams of events.",
             registry=self._registry,
             multiprocess_mode="livesum",
         )
@@ -54,9 +77,20 @@ class Metrics:
         """Count it as in flight."""
         self._in_flight.inc()
 
+    def request_landed(self) -> None:
+        """Count it as in flight no longer."""
+        self._in_flight.dec()
+
+    def stream_began(self) -> None:
+        """Count it as open."""
+        self._streams.inc()
+
+    def stream_ended(self) -> None:
+        """Count it as open no longer."""
+        self._streams.dec()
+
     def request_ended(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count an answer; status 0 is a client that hung up before there was one."""
-        self._in_flight.dec()
         series = self._request_series.get((method, route, status))
         if series is None:
             # Methods can be invented by anyone; labels are kept for ever.
@@ -84,3 +118,28 @@ class Metrics:
         merged = CollectorRegistry()
         MultiProcessCollector(merged)  # type: ignore[no-untyped-call]
         return generate_latest(merged)
+
+
+def read_side_exposition(lags: Sequence[Lag]) -> bytes:
+    """How far each projection is (and `log`, the log copy they are made from), in the same format.
+
+    Read from Postgres when it is asked for: it is the same in every process.
+    """
+    registry = CollectorRegistry()
+    registry.register(_Lags(lags))
+    return generate_latest(registry)
+
+
+class _Lags(Collector):
+    def __init__(self, lags: Sequence[Lag]) -> None:
+        self._lags = lags
+
+    def collect(self) -> Iterable[GaugeMetricFamily]:
+        """A gauge each."""
+        if not self._lags:
+            return
+        for name, does, value in _LAGS:
+            family = GaugeMetricFamily(f"erp_projection_{name}", does, labels=["projection"])
+            for lag in self._lags:
+                family.add_metric([lag.projection], value(lag))
+            yield family

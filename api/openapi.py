@@ -8,12 +8,16 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode
 
 from api.bulk import PATH as BULK_PATH
 from api.bulk import BulkLine
+from api.events import EVENT_STREAM
+from api.events import PATH as EVENTS_PATH
 from api.openapi_parts import (
     BULK_PROBLEMS,
+    COMMAND_PROBLEMS,
     COMMON_SCHEMAS,
+    EVENT_STREAM_PARAMETERS,
+    EVENT_STREAM_PROBLEMS,
     HEADERS,
     PARAMETERS,
-    PROBLEMS,
     QUERY_PROBLEMS,
     RESPONSES,
     SERVICE_PATHS,
@@ -33,6 +37,25 @@ alone: a bad one never takes others with it. Lines are started in order and run 
 that builds on another one belongs into a later request. A key used here and on the command's own route is
 the same key. The body is at most 10 MB and is read whole before answers start."""
 
+_EVENTS: Final[Json] = {
+    "operationId": "audit.follow_events",
+    "summary": "The tenant's events in commit order: those that there are, then those that come.",
+    "description": """\
+Server-sent events: each has the position in the log as its `id`, and as its data a CloudEvent 1.0 in JSON. To
+be asked for with `Accept: text/event-stream`. The stream ends when the token expires or the server is told to
+end; a client goes on with `Last-Event-ID`, as browsers do by themselves.""",
+    "tags": ["audit"],
+    "parameters": [*EVENT_STREAM_PARAMETERS, *refs("parameters", "CorrelationId", "TraceParent")],
+    "responses": {
+        "200": {
+            "description": "One CloudEvent each; comments keep the connection alive.",
+            "headers": headers(),
+            "content": {EVENT_STREAM: {"schema": {"type": "string"}}},
+        },
+        **problems(EVENT_STREAM_PROBLEMS),
+    },
+}
+
 
 def openapi(contexts: Sequence[ContextRoutes], *, version: str) -> Json:
     """The description of these contexts and the service endpoints."""
@@ -45,6 +68,7 @@ def openapi(contexts: Sequence[ContextRoutes], *, version: str) -> Json:
             paths.setdefault(view.path, {})["get"] = _view(view, context, schemas)
         for each in context.lists:
             paths.setdefault(each.path, {})["get"] = _list(each, context, schemas)
+    paths[EVENTS_PATH] = {"get": _EVENTS}
     paths[BULK_PATH] = {"post": _bulk(contexts, schemas)}
     return {
         "openapi": "3.1.0",
@@ -56,7 +80,8 @@ def openapi(contexts: Sequence[ContextRoutes], *, version: str) -> Json:
         },
         "servers": [{"url": "/"}],
         "security": [{"token": []}],
-        "tags": [{"name": context.name} for context in contexts] + [{"name": "bulk"}, {"name": "service"}],
+        "tags": [{"name": context.name} for context in contexts]
+        + [{"name": "audit"}, {"name": "bulk"}, {"name": "service"}],
         "paths": {**paths, **SERVICE_PATHS},
         "components": {
             "schemas": {**schemas.definitions, **COMMON_SCHEMAS},
@@ -139,7 +164,7 @@ def _command(route: CommandRoute, context: ContextRoutes, schemas: _Schemas) -> 
                 "headers": headers("ETag", "IdempotencyReplayed", *(["Location"] if route.location else [])),
                 "content": {"application/json": {"schema": {"$ref": _REF.format(model="CommandAnswer")}}},
             },
-            **problems(each for each in PROBLEMS if each != 404 or route.params),  # noqa: PLR2004
+            **problems(each for each in COMMAND_PROBLEMS if each != 404 or route.params),  # noqa: PLR2004
         },
     }
     if body.get("properties") != {}:

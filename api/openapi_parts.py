@@ -4,7 +4,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from api.call import IDEMPOTENCY_KEY, IF_MATCH
-from api.queries import LIMIT_DEFAULT, LIMIT_MAX, POSITION_MAX
+from api.params import POSITION_MAX
+from api.queries import LIMIT_DEFAULT, LIMIT_MAX
 
 Json = dict[str, Any]
 
@@ -13,6 +14,7 @@ PROBLEMS: Final[Mapping[int, str]] = {
     401: "No bearer token, or one that does not hold.",
     403: "The permission is missing, or the token's tenant is unknown.",
     404: "What the path names does not exist.",
+    406: "The answer has no form that `Accept` allows.",
     409: "It exists already, or others kept changing it.",
     412: "It is not at the version in If-Match.",
     413: "The body is larger than 10 MB.",
@@ -21,7 +23,9 @@ PROBLEMS: Final[Mapping[int, str]] = {
     429: "Too many requests are in flight.",
     503: "Something the system stands on cannot be reached right now. Nothing that was acknowledged is lost.",
 }
+COMMAND_PROBLEMS: Final = tuple(status for status in PROBLEMS if status != 406)  # noqa: PLR2004
 QUERY_PROBLEMS: Final = (400, 401, 403, 404, 429, 503)
+EVENT_STREAM_PROBLEMS: Final = (400, 401, 403, 406, 429, 503)
 BULK_PROBLEMS: Final = (400, 401, 403, 413, 415, 429, 503)
 
 _RETRY_AFTER: Final = {"Retry-After": {"$ref": "#/components/headers/RetryAfter"}}
@@ -101,6 +105,24 @@ PARAMETERS: Final[Json] = {
     ),
 }
 
+EVENT_STREAM_PARAMETERS: Final = (
+    _query_parameter(
+        "after",
+        "Only what was recorded after this position.",
+        {"type": "integer", "minimum": 0, "maximum": POSITION_MAX, "default": 0},
+    ),
+    _query_parameter(
+        "types",
+        "Only events of these types, such as `finance.journal_entry.posted`, with commas between them.",
+        {"type": "string"},
+    ),
+    _header_parameter(
+        "Last-Event-ID",
+        "The `id` of the last event that the client has; wins over `after`.",
+        {"type": "string", "pattern": "^[0-9]{1,19}$"},
+    ),
+)
+
 HEADERS: Final[Json] = {
     "CorrelationId": {
         "description": "That of the request, or one made for it.",
@@ -174,13 +196,17 @@ COMMON_SCHEMAS: Final[Json] = {
         "type": "object",
         "required": ["status", "dependencies"],
         "properties": {
-            "status": {"type": "string", "enum": ["ready", "not_ready"]},
+            "status": {"type": "string", "enum": ["ready", "degraded", "not_ready"]},
             "dependencies": {
                 "type": "object",
                 "additionalProperties": {
                     "type": "object",
-                    "required": ["ok", "latency_ms"],
-                    "properties": {"ok": {"type": "boolean"}, "latency_ms": {"type": "number", "minimum": 0}},
+                    "required": ["ok", "required", "latency_ms"],
+                    "properties": {
+                        "ok": {"type": "boolean"},
+                        "required": {"type": "boolean", "description": "Nothing can be done without it."},
+                        "latency_ms": {"type": "number", "minimum": 0},
+                    },
                 },
             },
         },
@@ -228,7 +254,7 @@ SERVICE_PATHS: Final[Json] = {
     "/health/ready": _service(
         "health.ready",
         "Whether all that it stands on can be reached.",
-        {"200": _json("Ready.", _READY), "503": _json("Not ready.", _READY)},
+        {"200": _json("Ready, or degraded: commands are taken.", _READY), "503": _json("Not ready.", _READY)},
     ),
     "/metrics": _service(
         "metrics",

@@ -1,20 +1,37 @@
 """What the HTTP layer needs of the outside, as Protocols; `erp` provides it."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from datetime import datetime
+from typing import Any, Protocol, TypeVar
 from uuid import UUID
 
 from commands.bus import Answer, Command, Context
 from domain.shared.aggregate import Aggregate
+from eventstore.cloudevents import LogEvent
+from projections.declaration import ProjectionQuery
+from projections.reading import Answered, Lag
 
 A = TypeVar("A", bound=Aggregate)
 
-Check = Callable[[], Awaitable[object]]
-"""Asks a dependency for a sign of life; raises when there is none."""
-Checks = Mapping[str, Check]
 Lifespan = Callable[[], AbstractAsyncContextManager[object]]
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """A dependency, and how it is asked for a sign of life.
+
+    Attributes:
+        ask: returns when there is one; raises when there is none.
+        required: nothing can be done without it; else commands are taken all the same.
+    """
+
+    ask: Callable[[], Awaitable[object]]
+    required: bool = True
+
+
+Checks = Mapping[str, Check]
 
 
 class CommandBus(Protocol):
@@ -35,6 +52,46 @@ class Store(Protocol):
     ) -> Sequence[tuple[int, UUID]]:
         """Numbers and streams of a series, in order of number: at most `limit`, above `after_number`."""
 
+    @property
+    def event_types(self) -> Collection[str]:
+        """The names of all events that there can be."""
+
+    async def head(self) -> int:
+        """The last position of all."""
+
+    async def tenant_heads(self, tenants: Collection[UUID]) -> Mapping[UUID, int]:
+        """The last `tenant_seq` of each of these tenants; those without an event may be left out."""
+
+    async def tenant_seq_at(self, tenant: UUID, position: int) -> int:
+        """The `tenant_seq` of the tenant's last event at or before `position`; 0 when there is none."""
+
+    async def tenant_events(
+        self, tenant: UUID, after_seq: int, up_to_seq: int, *, types: Sequence[str] | None, bytes_max: int
+    ) -> Sequence[LogEvent]:
+        """The tenant's events in `(after_seq, up_to_seq]`, of these types, in commit order.
+
+        As many as are begun within `bytes_max` bytes of data and metadata: at least one where there is one.
+        """
+
+
+class ReadSide(Protocol):
+    """The read side, as reports see it; see `projections.reading.ReadSide`."""
+
+    async def ask(
+        self,
+        query: ProjectionQuery,
+        tenant: UUID,
+        *,
+        min_position: int = 0,
+        known_at: datetime | None = None,
+        wait_s: float = 0,
+        **parameters: Any,
+    ) -> Answered:
+        """The answer for the tenant, from what stands at `min_position` at least, or just at `known_at`."""
+
+    async def lags(self) -> Sequence[Lag]:
+        """How far each projection is, and the log copy."""
+
 
 @dataclass(frozen=True, slots=True)
 class ApiSettings:
@@ -44,6 +101,7 @@ class ApiSettings:
         in_flight_max: requests worked on at once, above which the answer is 429.
         bulk_window: commands of one bulk request in flight at once.
         body_bytes_max: size of a body, above which the answer is 413.
+        event_streams_max: streams of events open at once, above which the answer is 429.
         check_timeout_s: how long a dependency may take to give a sign of life.
     """
 
@@ -51,4 +109,5 @@ class ApiSettings:
     in_flight_max: int = 1024
     bulk_window: int = 256
     body_bytes_max: int = 10 * 1024 * 1024
+    event_streams_max: int = 256
     check_timeout_s: float = 2.0

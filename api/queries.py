@@ -2,13 +2,11 @@
 
 import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Collection, Mapping
 from typing import Final
-from urllib.parse import parse_qsl
 
 from api.auth import Caller, Gate
 from api.call import Call
-from api.errors import InvalidRequest
+from api.params import invalid_param, min_position, number, query_params
 from api.ports import Store
 from api.reply import NO_STORE, Reply, json_reply
 from api.routing import ListRoute, Query, ViewRoute
@@ -16,11 +14,9 @@ from commands.errors import NotPermitted
 
 LIMIT_DEFAULT: Final = 100
 LIMIT_MAX: Final = 1000
-POSITION_MAX: Final = 2**63 - 1
 # Whatever reads the event store has seen every position already, so it is checked and no more.
 _VIEW_PARAMS: Final = frozenset({"min_position"})
 _LIST_PARAMS: Final = _VIEW_PARAMS | {"limit", "cursor"}
-_NUMBER: Final = re.compile(r"[0-9]{1,19}")
 _CURSOR: Final = re.compile(r"(?P<kind>[a-z_.]+):(?P<after>[1-9][0-9]{0,17})")
 
 
@@ -36,7 +32,7 @@ class ViewEndpoint:
         """The thing as it is now, its version as ETag."""
         caller = await self._gate.caller(call)
         require(caller, self._route.permission)
-        _params(call, _VIEW_PARAMS)
+        min_position(query_params(call, _VIEW_PARAMS))
         view = await self._route.view(Query(self._store, caller.tenant, call.path_params))
         return json_reply(200, view.body, (b"etag", b'"%d"' % view.version), NO_STORE)
 
@@ -53,8 +49,9 @@ class ListEndpoint:
         """A page, and the cursor of the next one."""
         caller = await self._gate.caller(call)
         require(caller, self._route.permission)
-        params = _params(call, _LIST_PARAMS)
-        limit = _number(params, "limit", LIMIT_DEFAULT, at_least=1, at_most=LIMIT_MAX)
+        params = query_params(call, _LIST_PARAMS)
+        min_position(params)
+        limit = number(params, "limit", LIMIT_DEFAULT, at_least=1, at_most=LIMIT_MAX)
         after = cursor_position(self._route.kind, params["cursor"]) if "cursor" in params else 0
         page = await self._route.page(Query(self._store, caller.tenant, call.path_params, limit, after))
         following = None if page.next_after is None else cursor(self._route.kind, page.next_after)
@@ -89,34 +86,5 @@ def cursor_position(kind: str, given: str) -> int:
     matched = _CURSOR.fullmatch(text)
     # Base64 has several spellings of one text; only ours is a cursor.
     if matched is None or matched["kind"] != kind or cursor(kind, int(matched["after"])) != given:
-        raise _invalid("cursor", "not a cursor of this list")
+        raise invalid_param("cursor", "not a cursor of this list")
     return int(matched["after"])
-
-
-def _params(call: Call, allowed: Collection[str]) -> Mapping[str, str]:
-    query: bytes = call.scope["query_string"]
-    if not query:
-        return {}
-    pairs = parse_qsl(query.decode("latin-1"), keep_blank_values=True)
-    params = dict(pairs)
-    if len(params) != len(pairs):
-        raise InvalidRequest("A query parameter is given more than once.")
-    for name in params:
-        if name not in allowed:
-            # A filter misspelt and passed over would be a wrong answer.
-            raise _invalid(name, "not a parameter of this query")
-    _number(params, "min_position", 0, at_least=0, at_most=POSITION_MAX)
-    return params
-
-
-def _number(params: Mapping[str, str], name: str, default: int, *, at_least: int, at_most: int) -> int:
-    given = params.get(name)
-    if given is None:
-        return default
-    if not _NUMBER.fullmatch(given) or not at_least <= int(given) <= at_most:
-        raise _invalid(name, f"not an integer from {at_least} to {at_most}")
-    return int(given)
-
-
-def _invalid(name: str, why: str) -> InvalidRequest:
-    return InvalidRequest(f"Query parameter {name}: {why}.", [(f"/{name}", why)])

@@ -4,6 +4,7 @@ import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from uuid import UUID
 
@@ -11,9 +12,11 @@ from starlette.types import ASGIApp
 from uuid_utils.compat import uuid7
 
 from api import app
-from api.ports import ApiSettings
+from api.ports import ApiSettings, Check, Checks
 from commands.bus import Bus
+from erp.checks import ask_kafka
 from erp.contexts import CONTEXTS, aggregates, handlers
+from erp.embedded.clickhouse import ClickhouseError, EmbeddedClickhouse
 from erp.embedded.kafka import EmbeddedKafka, KafkaError
 from erp.settings import KafkaSettings, Settings, SettingsError, load_settings
 from erp.tokens import auth_config
@@ -23,6 +26,8 @@ from eventstore.publisher import KafkaOptions
 from eventstore.relay import Relay, RelayOptions
 from eventstore.store import EventStore, StoreOptions
 from eventstore.tree_head import HeadSigner
+from projections.clickhouse import ClickHouse
+from projections.reading import ReadSide
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +63,7 @@ def create_app() -> ASGIApp:
     """The HTTP application, as the environment says. It connects when it is started."""
     settings = load_settings()
     side = command_side(settings)
+    clickhouse = ClickHouse(clickhouse_url(settings))
     return app.create_app(
         settings=ApiSettings(
             version=version("killer-erp"),
@@ -67,11 +73,28 @@ def create_app() -> ASGIApp:
         auth=auth_config(settings),
         bus=side.bus,
         store=side.store,
+        read_side=ReadSide(clickhouse, side.store),
         tenants=_remembering(side.store.find_tenant),
         contexts=[context.routes for context in CONTEXTS],
-        checks={"postgres": side.store.ping},
-        lifespan=lambda: side.store,
+        checks=_checks(settings, side.store, clickhouse),
+        lifespan=partial(_connected, side.store, clickhouse),
     )
+
+
+@asynccontextmanager
+async def _connected(store: EventStore, clickhouse: ClickHouse) -> AsyncIterator[None]:
+    async with store, clickhouse:
+        yield
+
+
+def _checks(settings: Settings, store: EventStore, clickhouse: ClickHouse) -> Checks:
+    """What the API stands on, as far as it was told where that is. Commands need Postgres only."""
+    checks = {"postgres": Check(store.ping)}
+    if settings.embedded or settings.kafka.bootstrap:
+        checks["kafka"] = Check(partial(ask_kafka, kafka_options(settings)), required=False)
+    if settings.embedded or settings.clickhouse.url:
+        checks["clickhouse"] = Check(clickhouse.ping, required=False)
+    return checks
 
 
 def _remembering(find: Callable[[str], Awaitable[UUID | None]]) -> Callable[[str], Awaitable[UUID | None]]:
@@ -90,6 +113,21 @@ def _remembering(find: Callable[[str], Awaitable[UUID | None]]) -> Callable[[str
 def runs_kafka(settings: Settings) -> bool:
     """Whether the broker is one of ours."""
     return settings.embedded and not settings.kafka.bootstrap
+
+
+def clickhouse_url(settings: Settings) -> Callable[[], str]:
+    """Where ClickHouse is, as of now: an embedded one may come back elsewhere. OSError: not known."""
+    embedded = EmbeddedClickhouse(settings.home)
+
+    def url() -> str:
+        if not settings.clickhouse.url and not settings.embedded:
+            raise ConnectionError("ERP_CLICKHOUSE__URL is not given")
+        try:
+            return settings.clickhouse.url or embedded.url
+        except ClickhouseError as error:
+            raise ConnectionError(str(error)) from None
+
+    return url
 
 
 def kafka_topics(settings: Settings) -> dict[str, int]:

@@ -1,18 +1,23 @@
-"""HTTP/1.1 on the wire, as uvicorn reads it, with two promises more.
+"""HTTP/1.1 on the wire, as uvicorn reads it, with three promises more.
 
 A request's head is bounded: who sends one without end is refused before it fills the memory. And what is no
 HTTP at all is told so by a problem answer (RFC 9457) like everything else, after the answers to the good
 requests that came before it on the same connection: out of turn it would pass for the answer to one of them.
+
+And a server that is told to end is not held up by answers that have no end of their own.
 """
 
 from typing import Final
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
+from api.app import DRAIN
 from api.errors import Fault, problem
+from api.events import ENDLESS
 
 HEAD_BYTES_MAX: Final = 64 * 1024
 """More than any client of ours needs; what arrived in one read may go beyond it."""
+_LAST_WORDS_S: Final = 0.5
 
 _TOO_LARGE: Final = Fault(431, "head_too_large", f"The request's head is larger than {HEAD_BYTES_MAX} bytes.")
 _MALFORMED: Final = Fault(400, "invalid_request", "This is not HTTP/1.1 (RFC 9112).")
@@ -48,6 +53,20 @@ class Wire(HttpToolsProtocol):
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - uvicorn's words for it
         """What came is no HTTP."""
         self._refuse(_MALFORMED)
+
+    def shutdown(self) -> None:
+        """The server was told to end."""
+        drain = self.app_state.get(DRAIN)
+        if drain is not None:
+            drain()
+        super().shutdown()
+        self.loop.call_later(_LAST_WORDS_S, self._end_the_endless)
+
+    def _end_the_endless(self) -> None:
+        """Its client has stopped reading, and would keep us for as long as it likes."""
+        cycle: RequestResponseCycle | None = self.cycle
+        if cycle is not None and ENDLESS in cycle.scope:
+            self.transport.abort()
 
     def _refuse(self, fault: Fault) -> None:
         self._in_head = False

@@ -6,7 +6,7 @@ group committer. See `commands.ports.Store` for what callers may rely on.
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from typing import Any, Final, NamedTuple, Self, TypeVar
@@ -20,8 +20,10 @@ from uuid_utils.compat import uuid7
 from domain.shared.aggregate import Aggregate, NumberedEvent
 from domain.shared.errors import Unavailable
 from eventstore.cache import AggregateCache, Cached
+from eventstore.cloudevents import LogEvent
 from eventstore.codec import ENCODING, FIELDS, Codec, StoredFields, snapshot_type
 from eventstore.committer import GroupCommitter, is_outage
+from eventstore.leaf import StoredEvent
 from eventstore.queues import StreamQueues
 from eventstore.request import AppendReceipt, AppendRequest, Check, NewEvent
 
@@ -30,6 +32,7 @@ log = logging.getLogger(__name__)
 A = TypeVar("A", bound=Aggregate)
 
 _PAGE_EVENTS: Final = 1000
+_LOG_FIELDS: Final = ", ".join((*StoredEvent._fields, "leaf_hash"))
 # Short, because the pool's pauses between attempts double: the next request then starts a fresh attempt.
 _RECONNECT_S: Final = 2.0
 _CONNECTION: Final[dict[str, Any]] = {
@@ -105,7 +108,7 @@ class EventStore:
 
     async def ping(self) -> None:
         """Return if the database answers; raise `Unavailable` if not."""
-        await self._rows("SELECT 1", [])
+        await self.rows("SELECT 1", [])
 
     # Loading
 
@@ -133,7 +136,7 @@ class EventStore:
         return cached if cached is not None and isinstance(cached.aggregate, aggregate_class) else None
 
     async def _from_snapshot(self, aggregate_class: type[A], stream_id: UUID, tenant: UUID) -> Cached:
-        rows = await self._rows(
+        rows = await self.rows(
             "SELECT version, state FROM erp.read_snapshot(%s, %s, %s)",
             [tenant, stream_id, snapshot_type(aggregate_class)],
         )
@@ -147,7 +150,7 @@ class EventStore:
         json_bytes = start.json_bytes
         replayed_from = aggregate.version
         while True:
-            rows = await self._rows(
+            rows = await self.rows(
                 f"SELECT {FIELDS} FROM erp.read_stream(%s, %s, %s, %s, %s)",  # noqa: S608 - names of ours
                 [tenant, stream_id, aggregate_class.TOPIC, aggregate.version, _PAGE_EVENTS],
             )
@@ -246,7 +249,7 @@ class EventStore:
 
         async def save() -> None:
             try:
-                await self._rows("SELECT erp.write_snapshot(%s, %s, %s, %s, %s)", parameters)
+                await self.rows("SELECT erp.write_snapshot(%s, %s, %s, %s, %s)", parameters)
             except (Unavailable, psycopg.Error) as error:
                 log.warning("no snapshot of %s at version %s: %s", aggregate.id, aggregate.version, error)
 
@@ -256,7 +259,7 @@ class EventStore:
 
     async def find(self, tenant: UUID, idempotency_key: str, request_hash: bytes) -> AppendReceipt | None:
         """`replayed` or `key_reused` when a command was stored under this key, else None."""
-        rows = await self._rows(
+        rows = await self.rows(
             "SELECT request_hash, answer, position, recorded_at FROM erp.read_command(%s, %s)",
             [tenant, idempotency_key],
         )
@@ -271,14 +274,14 @@ class EventStore:
 
     async def find_tenant(self, name: str) -> UUID | None:
         """The tenant's id, None when there is no such tenant."""
-        ((tenant,),) = await self._rows("SELECT erp.find_tenant(%s)", [name])
+        ((tenant,),) = await self.rows("SELECT erp.find_tenant(%s)", [name])
         return tenant  # type: ignore[no-any-return]
 
     async def register_page(
         self, tenant: UUID, series: str, after_number: int, limit: int
     ) -> list[RegisterEntry]:
         """The streams that took numbers in `series` after `after_number`, in the order of the numbers."""
-        rows = await self._rows(
+        rows = await self.rows(
             "SELECT number, stream_id FROM erp.read_register(%s, %s, %s, %s)",
             [tenant, series, after_number, limit],
         )
@@ -292,12 +295,47 @@ class EventStore:
         Raises:
             KnownAtInFuture: that instant has not come.
         """
-        ((position,),) = await self._rows("SELECT erp.position_at(%s)", [known_at])
+        ((position,),) = await self.rows("SELECT erp.position_at(%s)", [known_at])
         if position is None:
             raise KnownAtInFuture
         return int(position)
 
-    async def _rows(self, query: str, parameters: Sequence[Any]) -> list[Any]:
+    # The log of one tenant
+
+    @property
+    def event_types(self) -> frozenset[str]:
+        """The names of all events that there can be."""
+        return self._codec.event_types
+
+    async def head(self) -> int:
+        """The last position of all; 0 before the first event."""
+        ((position,),) = await self.rows("SELECT erp.head()", [])
+        return int(position)
+
+    async def tenant_heads(self, tenants: Collection[UUID]) -> dict[UUID, int]:
+        """The last `tenant_seq` of each of these tenants; those without an event are left out."""
+        rows = await self.rows("SELECT tenant, tenant_seq FROM erp.tenant_heads(%s)", [list(tenants)])
+        return dict(rows)
+
+    async def tenant_seq_at(self, tenant: UUID, position: int) -> int:
+        """The `tenant_seq` of the tenant's last event at or before `position`; 0 when there is none."""
+        ((found,),) = await self.rows("SELECT erp.tenant_seq_at(%s, %s)", [tenant, position])
+        return int(found)
+
+    async def tenant_events(
+        self, tenant: UUID, after_seq: int, up_to_seq: int, *, types: Sequence[str] | None, bytes_max: int
+    ) -> list[LogEvent]:
+        """The tenant's events in `(after_seq, up_to_seq]`, of these types, in commit order.
+
+        As many as are begun within `bytes_max` bytes of data and metadata: at least one where there is one.
+        """
+        rows = await self.rows(
+            f"SELECT {_LOG_FIELDS} FROM erp.read_tenant_events(%s, %s, %s, %s, %s)",  # noqa: S608 - names of ours
+            [tenant, after_seq, up_to_seq, None if types is None else list(types), bytes_max],
+        )
+        return [LogEvent(StoredEvent(*row[:-1]), row[-1]) for row in rows]
+
+    async def rows(self, query: str, parameters: Sequence[Any]) -> list[Any]:
         """All rows of a short query, or `Unavailable` in time, also when the database says nothing."""
         try:
             async with asyncio.timeout(self._options.call_timeout_s):

@@ -12,8 +12,9 @@ import httpx
 import pytest
 
 from api.finance import FINANCE
-from api.ports import ApiSettings
+from api.ports import ApiSettings, Check
 from domain.shared.errors import DomainError
+from projections.reading import Lag
 from tests.api.world import ENTRIES, NDJSON, World, entry, line
 
 
@@ -37,23 +38,37 @@ async def silent() -> None:
 
 async def test_alive_is_alive_whatever_else_is_not():
     """Liveness asks nobody, so that no restart is made for a dependency's sake."""
-    async with anonymous(World(checks={"postgres": ill})) as client:
+    async with anonymous(World(checks={"postgres": Check(ill)})) as client:
         answer = await client.get("/health/live")
     assert (answer.status_code, answer.json()) == (200, {"status": "live"})
 
 
+WELL, ILL, SILENT = Check(well), Check(ill), Check(silent)
+MAY_BE_ILL = Check(ill, required=False)
+
+
 @pytest.mark.parametrize(
-    ("checks", "status"), [({"a": well}, 200), ({"a": well, "b": ill}, 503), ({"b": silent}, 503)]
+    ("checks", "status", "word"),
+    [
+        ({"a": WELL}, 200, "ready"),
+        ({"a": WELL, "b": ILL}, 503, "not_ready"),
+        ({"b": SILENT}, 503, "not_ready"),
+        ({"a": WELL, "b": Check(well, required=False)}, 200, "ready"),
+        ({"a": WELL, "b": MAY_BE_ILL}, 200, "degraded"),
+        ({"a": ILL, "b": MAY_BE_ILL}, 503, "not_ready"),
+    ],
 )
-async def test_ready_tells_each_dependency_with_its_latency(checks, status):
-    """One that is down or does not answer in time makes the whole not ready; why is for the log."""
+async def test_ready_tells_each_dependency_with_its_latency(checks, status, word):
+    """A required one that is down or does not answer in time makes the whole not ready, another one degraded;
+    why is for the log.
+    """
     async with anonymous(World(checks=checks, settings=ApiSettings(check_timeout_s=0.05))) as client:
         answer = await client.get("/health/ready")
     told = answer.json()
     assert answer.status_code == status
-    assert told["status"] == ("ready" if status == 200 else "not_ready")
-    assert {name: each["ok"] for name, each in told["dependencies"].items()} == {
-        name: check is well for name, check in checks.items()
+    assert told["status"] == word
+    assert {name: (each["ok"], each["required"]) for name, each in told["dependencies"].items()} == {
+        name: (check.ask is well, check.required) for name, check in checks.items()
     }
     assert all(0 <= each["latency_ms"] < 1000 for each in told["dependencies"].values())
     assert "password" not in answer.text
@@ -92,6 +107,30 @@ async def test_what_is_counted(world):
     assert "erp_http_requests_in_flight 1.0" in lines
 
 
+async def test_how_far_the_read_side_is_is_told_with_what_is_counted(world):
+    """Per projection, and for the log copy; when it cannot be told all the rest is."""
+    world.read_side.found = [
+        Lag("log", 54, is_serving=True, blocked_by=None, events=0, seconds=0.0),
+        Lag("tallies", 50, is_serving=True, blocked_by=51, events=4, seconds=1.5),
+    ]
+    async with anonymous(world) as client:
+        lines = (await client.get("/metrics")).text.splitlines()
+        world.read_side.refusal = ConnectionError("no")
+        without = await client.get("/metrics")
+    for name, log, tallies in (
+        ("position", 54.0, 50.0),
+        ("serving", 1.0, 1.0),
+        ("blocked", 0.0, 1.0),
+        ("lag_events", 0.0, 4.0),
+        ("lag_seconds", 0.0, 1.5),
+    ):
+        assert f'erp_projection_{name}{{projection="log"}} {log}' in lines
+        assert f'erp_projection_{name}{{projection="tallies"}} {tallies}' in lines
+    assert without.status_code == 200
+    assert "erp_http_requests_in_flight" in without.text
+    assert "erp_projection_" not in without.text
+
+
 def test_several_workers_report_one_sum(tmp_path: Path):
     """With PROMETHEUS_MULTIPROC_DIR, what one process counted another one reports."""
     count = "from api.metrics import Metrics; m = Metrics(); m.command_ended('c', 'done'); "
@@ -112,7 +151,7 @@ async def test_the_description_has_every_route_and_nothing_else(world):
     routed = {(route.method, route.path) for route in FINANCE.commands}
     routed |= {("GET", view.path) for view in FINANCE.views} | {("GET", each.path) for each in FINANCE.lists}
     service = {("GET", path) for path in ("/health/live", "/health/ready", "/metrics")}
-    assert described == routed | service | {("POST", "/v1/commands")}
+    assert described == routed | service | {("POST", "/v1/commands"), ("GET", "/v1/events")}
 
 
 async def test_every_reference_in_the_description_leads_somewhere(world):
@@ -165,7 +204,7 @@ async def test_the_lifespan_opens_and_closes_what_it_is_given():
     from contextlib import asynccontextmanager
 
     from api.app import create_app
-    from tests.api.world import AUTH, MemoryStore, RecordingBus, find_tenant
+    from tests.api.world import AUTH, MemoryReadSide, MemoryStore, RecordingBus, find_tenant
 
     seen = []
 
@@ -180,6 +219,7 @@ async def test_the_lifespan_opens_and_closes_what_it_is_given():
         auth=AUTH,
         bus=RecordingBus(),
         store=MemoryStore(),
+        read_side=MemoryReadSide(),
         tenants=find_tenant,
         contexts=[FINANCE],
         checks={},

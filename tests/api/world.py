@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -16,6 +16,11 @@ from api.auth import AuthConfig, AuthKey, issue_token
 from api.finance import FINANCE
 from api.ports import ApiSettings, Check
 from commands.bus import Answer, Command, Context
+from domain.shared.errors import Unavailable
+from eventstore.cloudevents import LogEvent
+from eventstore.leaf import StoredEvent
+from projections.declaration import ProjectionQuery
+from projections.reading import Answered, Lag
 
 TENANT = UUID("11111111-1111-4111-8111-111111111111")
 AUTH = AuthConfig((AuthKey("main", "HS256", "a secret that is only good for tests"),))
@@ -87,6 +92,63 @@ class MemoryStore:
         assert tenant == TENANT
         return [each for each in self.registers[series] if each[0] > after_number][:limit]
 
+    event_types = frozenset({"finance.journal_entry.posted", "finance.account.opened"})
+    log: list[LogEvent] = field(default_factory=list)
+    down: bool = False
+
+    def record(self, type_: str = "finance.account.opened", data: bytes = b"{}") -> LogEvent:
+        """One more event in the log of the tenant, which shares it with nobody."""
+        seq = len(self.log) + 1
+        stream = uuid5(TENANT, str(seq))
+        moment = datetime(2026, 1, 15, 12, 0, 0, tzinfo=UTC)
+        event = StoredEvent(
+            seq * 10, stream, TENANT, seq, stream, 1, 1, None, moment, "s", type_, None, "json", data, b"{}"
+        )
+        self.log.append(LogEvent(event, b"\0" * 32))
+        return self.log[-1]
+
+    async def head(self) -> int:
+        return self.log[-1].event.position if self.log else 0
+
+    async def tenant_heads(self, tenants: Collection[UUID]) -> dict[UUID, int]:
+        if self.down:
+            raise Unavailable
+        return {TENANT: len(self.log)} if TENANT in tenants else {}
+
+    async def tenant_seq_at(self, tenant: UUID, position: int) -> int:
+        assert tenant == TENANT
+        return sum(each.event.position <= position for each in self.log)
+
+    async def tenant_events(
+        self, tenant: UUID, after_seq: int, up_to_seq: int, *, types: Sequence[str] | None, bytes_max: int
+    ) -> list[LogEvent]:
+        assert tenant == TENANT
+        return [each for each in self.log[after_seq:up_to_seq] if types is None or each.event.type in types]
+
+
+@dataclass
+class MemoryReadSide:
+    """Answers every question with `answer`, and remembers it. `refusal` is raised instead."""
+
+    answer: Any = None
+    position: int = 7
+    discarded: list[int] = field(default_factory=list)
+    refusal: Exception | None = None
+    asked: list[tuple[ProjectionQuery, dict[str, Any]]] = field(default_factory=list)
+    found: list[Lag] = field(default_factory=list)
+
+    async def ask(self, query: ProjectionQuery, tenant: UUID, **asked: Any) -> Answered:
+        assert tenant == TENANT
+        self.asked.append((query, asked))
+        if self.refusal is not None:
+            raise self.refusal
+        return Answered(self.answer, self.position, self.discarded)
+
+    async def lags(self) -> list[Lag]:
+        if self.refusal is not None:
+            raise self.refusal
+        return self.found
+
 
 async def find_tenant(name: str) -> UUID | None:
     return TENANT if name == "demo" else None
@@ -98,6 +160,7 @@ class World:
 
     bus: RecordingBus = field(default_factory=RecordingBus)
     store: MemoryStore = field(default_factory=MemoryStore)
+    read_side: MemoryReadSide = field(default_factory=MemoryReadSide)
     settings: ApiSettings = field(default_factory=ApiSettings)
     checks: dict[str, Check] = field(default_factory=dict)
     auth: AuthConfig = AUTH
@@ -108,6 +171,7 @@ class World:
             auth=self.auth,
             bus=self.bus,
             store=self.store,
+            read_side=self.read_side,
             tenants=find_tenant,
             contexts=[FINANCE],
             checks=self.checks,

@@ -10,6 +10,7 @@ import click
 import pytest
 from pydantic import BaseModel
 
+from api import events as stream
 from api.errors import STATUS_BY_CODE, RequestError
 from commands.bus import Command
 from commands.errors import CommandError
@@ -115,7 +116,7 @@ def needed() -> set[str]:
     posting = {"finance.journal_entries:post", "finance.journal_entries:write"}
     queries = {each.permission for context in CONTEXTS for each in context.routes.views}
     lists = {each.permission for context in CONTEXTS for each in context.routes.lists}
-    return fixed | posting | queries | lists
+    return fixed | posting | queries | lists | {stream.PERMISSION}
 
 
 def test_every_permission_and_role_is_there_and_no_other() -> None:
@@ -132,7 +133,8 @@ def test_every_route_is_there_and_no_other() -> None:
         for each in context.routes.commands
     }
     views = {f"GET {each.path}" for context in CONTEXTS for each in context.routes.views}
-    queries = views | {f"GET {each.path}" for context in CONTEXTS for each in context.routes.lists}
+    lists = {f"GET {each.path}" for context in CONTEXTS for each in context.routes.lists}
+    queries = views | lists | {f"GET {stream.PATH}"}
     table = {
         name: row[1]
         for row in rows(REFERENCE / "http.md")

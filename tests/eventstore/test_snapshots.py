@@ -70,13 +70,13 @@ async def test_ten_thousand_events(app_url: str, reader_url: str, tenant: UUID) 
         EventStore(app_url, Codec([Tally]), NEVER) as replay,
     ):
         asked: list[list[Any]] = []
-        rows = fresh._rows
+        rows = fresh.rows
 
         async def watched(query: str, parameters: list[Any]) -> list[Any]:
             asked.append(parameters)
             return await rows(query, parameters)
 
-        fresh._rows = watched  # type: ignore[method-assign, assignment]
+        fresh.rows = watched  # type: ignore[method-assign, assignment]
         from_snapshot = await state_by(fresh, Tally, stream, tenant)
         # The snapshot, then the one page of events after it.
         assert [parameters[3] for parameters in asked[1:]] == [taken[-1][0]]

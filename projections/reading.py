@@ -1,0 +1,282 @@
+"""Asking the read side: where it stands, and its tables as one tenant sees them at one position.
+
+    async with asyncio.timeout(30):
+        answered = await read_side.ask(TRIAL_BALANCE, tenant, min_position=54, wait_s=5, as_of=today)
+
+A question is answered at a position: of the projections that it reads the one that is least far, or the one
+that an instant resolves to. Which tables answer is read from Postgres each time, so a rebuilt projection
+takes over between two questions. A ClickHouse that is not the one they are in, or that has lost rows, gives
+no answer at all: each statement checks that by itself.
+
+Lagging           the read side is not there yet, or nothing answers: ask again
+Unavailable       Postgres or ClickHouse cannot be reached, or ClickHouse has not got what it should have
+KnownAtInFuture   of `eventstore.store`: nothing can be said about that instant yet
+"""
+
+import asyncio
+import re
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final, NamedTuple, Protocol
+from uuid import UUID
+
+from eventstore.watch import Watch
+from projections import log_copy
+from projections.clickhouse import UNKNOWN_TABLE, ClickHouse, ReadSideDown, StatementFailed
+from projections.declaration import Projection, ProjectionQuery, table_of
+
+_LOOK_EVERY_S: Final = 0.01
+_TABLES_TRIED_MAX: Final = 3
+_LOST: Final = "ClickHouse has not got what it should have"
+_THROWN: Final = 395
+_SERVING: Final = """
+    SELECT g.projection, g.generation, g.instance, g.position, (g.definition ->> 'step')::bigint
+      FROM erp.projections p
+      JOIN erp.projection_generations g ON g.projection = p.projection AND g.generation = p.serving"""
+_LAGS: Final = "SELECT what, position, is_serving, blocked_by, lag_events, lag_seconds FROM erp.lags()"
+_DISCARDED: Final = "SELECT position FROM erp.tenant_discards(%s, %s, %s)"
+
+
+class Lagging(Exception):
+    """The read side is not where it is wanted. `position`: where it is, None while nothing answers."""
+
+    def __init__(self, position: int | None) -> None:
+        super().__init__()
+        self.position = position
+
+
+class Store(Protocol):
+    """What is needed of the event store, as the application sees it."""
+
+    async def rows(self, query: str, parameters: Sequence[Any]) -> list[Any]:
+        """The rows of a short query."""
+
+    async def position_at(self, known_at: datetime) -> int:
+        """The last position recorded at or before `known_at`."""
+
+
+class Table(NamedTuple):
+    """The table that answers for a projection."""
+
+    projection: str
+    generation: int
+    instance: UUID
+    """The ClickHouse that it is in."""
+    position: int
+    """It has everything up to here."""
+    step: int
+
+    @property
+    def name(self) -> str:
+        """Its name in ClickHouse."""
+        return table_of(self.projection, self.generation)
+
+
+class Standing(NamedTuple):
+    """What a question is answered from: the tables of its projections, at a position."""
+
+    position: int
+    tables: Mapping[str, Table]
+
+    def closed(self, table: Table) -> int:
+        """How much of the table counts: whole steps, and nothing beyond the position."""
+        position = min(self.position, table.position)
+        return position - position % table.step
+
+
+class View:
+    """The tables of one tenant as they stood at one position.
+
+    SQL names projections as if they were tables; of each it sees the tenant's rows up to the position, each
+    once. This is the one place where the tenant is filtered.
+    """
+
+    def __init__(self, clickhouse: ClickHouse, tenant: UUID, standing: Standing) -> None:
+        self._clickhouse = clickhouse
+        self._standing = standing
+        self.tenant = tenant
+        self.position = standing.position
+
+    def closed(self, projection: Projection) -> int:
+        """Of a projection that goes by whole buckets of positions: the last position of the last bucket that
+        it has, at or before the view's position; 0 when there is none.
+        """
+        return self._standing.closed(self._standing.tables[projection.name])
+
+    async def rows(self, sql: str, **parameters: Any) -> list[dict[str, Any]]:
+        """What the SQL gives, by names of columns. Parameters are bound by the server: `{as_of:Date32}`.
+
+        Raises:
+            ReadSideDown: ClickHouse cannot be reached, or has lost what it should have.
+            StatementFailed: the SQL is wrong.
+        """
+        named = [each for name, each in self._standing.tables.items() if re.search(rf"\b{name}\b", sql)]
+        bound: dict[str, Any] = {"tenant": str(self.tenant)}
+        for each in named:
+            bound[f"{each.projection}_end"] = self._standing.closed(each)
+            bound[f"{each.projection}_position"] = each.position
+            bound[f"{each.projection}_instance"] = str(each.instance)
+        views = ",\n".join(f"{each.projection} AS ({_visible(each)})" for each in named)
+        try:
+            return await self._clickhouse.records(_with(views, sql), {**parameters, **bound})
+        except StatementFailed as error:
+            if error.code == _THROWN and _LOST in str(error):
+                raise ReadSideDown(_LOST) from error
+            raise
+
+
+class Answered(NamedTuple):
+    """An answer, the position that it stands at, and the positions of the tenant's events that were taken out
+    of what it was made of.
+    """
+
+    answer: Any
+    position: int
+    discarded: Sequence[int]
+
+
+class Lag(NamedTuple):
+    """How far a projection is, or the log copy (`log`), and by how much that is behind the store's log.
+
+    Attributes:
+        events: how many it lacks that are due: whole steps of them, where it goes by steps.
+        seconds: since the first of these was recorded.
+    """
+
+    projection: str
+    position: int
+    is_serving: bool
+    blocked_by: int | None
+    events: int
+    seconds: float
+
+
+class ReadSide:
+    """Where questions to projections are asked; shared by all requests of a process."""
+
+    def __init__(self, clickhouse: ClickHouse, store: Store) -> None:
+        self._clickhouse = clickhouse
+        self._store = store
+        self._watch: Watch[Mapping[str, Table]] = Watch(self._serving, every_s=_LOOK_EVERY_S)
+
+    async def ask(
+        self,
+        query: ProjectionQuery,
+        tenant: UUID,
+        *,
+        min_position: int = 0,
+        known_at: datetime | None = None,
+        wait_s: float = 0,
+        **parameters: Any,
+    ) -> Answered:
+        """The answer for the tenant, from what stands at `min_position` at least, or exactly at `known_at`.
+
+        Raises:
+            Lagging: that is not so within `wait_s` seconds.
+            KnownAtInFuture: that instant has not come.
+            Unavailable: what it is read from cannot be reached, or has lost rows.
+        """
+        for spare in reversed(range(_TABLES_TRIED_MAX)):
+            standing = await self.standing(
+                query.reads, min_position=min_position, known_at=known_at, wait_s=wait_s
+            )
+            try:
+                answer = await query.ask(View(self._clickhouse, tenant, standing), **parameters)
+            except StatementFailed as error:
+                if error.code != UNKNOWN_TABLE:
+                    raise
+                # A rebuilt table has taken its place meanwhile, or ClickHouse was wiped.
+                if spare == 0:
+                    raise ReadSideDown(str(error)) from error
+                continue
+            discarded = await self._discarded(tenant, query, standing)
+            return Answered(answer, standing.position, discarded)
+        raise AssertionError
+
+    async def standing(
+        self,
+        reads: Sequence[Projection],
+        *,
+        min_position: int = 0,
+        known_at: datetime | None = None,
+        wait_s: float = 0,
+    ) -> Standing:
+        """Where a question that reads these projections stands.
+
+        One that goes by whole steps holds nothing up: what it has not got yet is read from another.
+
+        Raises:
+            Lagging, KnownAtInFuture, Unavailable: as of `ask`.
+        """
+        exactly = None if known_at is None else await self._store.position_at(known_at)
+        wanted = max(min_position, exactly or 0)
+        names = [each.name for each in reads]
+
+        def reached(tables: Mapping[str, Table]) -> bool:
+            position = _least(tables, names)
+            return position is not None and position >= wanted
+
+        tables = await self._serving()
+        if not reached(tables):
+            tables = await self._waited(reached, names, tables, wait_s)
+        position = _least(tables, names) if exactly is None else exactly
+        assert position is not None, "it was reached"
+        return Standing(position, {name: tables[name] for name in names})
+
+    async def lags(self) -> list[Lag]:
+        """How far each projection is, and the log copy.
+
+        Raises:
+            Unavailable: Postgres cannot be reached.
+        """
+        return [Lag(*row) for row in await self._store.rows(_LAGS, [])]
+
+    async def _waited(
+        self,
+        reached: Callable[[Mapping[str, Table]], bool],
+        names: Sequence[str],
+        tables: Mapping[str, Table],
+        wait_s: float,
+    ) -> Mapping[str, Table]:
+        if wait_s > 0:
+            try:
+                async with asyncio.timeout(wait_s):
+                    return await self._watch.until(reached)
+            except TimeoutError:
+                tables = await self._serving()
+        raise Lagging(_least(tables, names))
+
+    async def _serving(self) -> Mapping[str, Table]:
+        return {row[0]: Table(*row) for row in await self._store.rows(_SERVING, [])}
+
+    async def _discarded(self, tenant: UUID, query: ProjectionQuery, standing: Standing) -> list[int]:
+        names = [each.name for each in query.reads]
+        rows = await self._store.rows(_DISCARDED, [tenant, names, standing.position])
+        return [position for (position,) in rows]
+
+
+def _least(tables: Mapping[str, Table], names: Sequence[str]) -> int | None:
+    """How far all of them are; None while one of them does not answer."""
+    if any(name not in tables for name in names):
+        return None
+    read = [tables[name] for name in names]
+    by_positions = [each.position for each in read if each.step == 1]
+    return min(by_positions or [each.position for each in read])
+
+
+def _visible(table: Table) -> str:
+    """What is seen of it: the tenant's rows up to where it counts, each once, if it is all there."""
+    name = table.projection
+    return f"""
+        SELECT * FROM {table.name} FINAL
+         WHERE tenant = {{tenant:UUID}} AND position <= {{{name}_end:UInt64}}
+           AND NOT throwIf((SELECT max(position) FROM {log_copy.NAME}) < {{{name}_position:UInt64}}
+                           OR (SELECT any(id) FROM erp_instance) != {{{name}_instance:UUID}}, '{_LOST}')"""  # noqa: S608 - names of ours
+
+
+def _with(views: str, sql: str) -> str:
+    """The SQL with these in front of its own common table expressions."""
+    if not views:
+        return sql
+    own = re.match(r"\s*WITH\b", sql, re.IGNORECASE)
+    return f"WITH {views}, {sql[own.end() :]}" if own else f"WITH {views} {sql}"
