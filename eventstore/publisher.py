@@ -5,15 +5,17 @@ for one request per partition is under way at a time.
 """
 
 import asyncio
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from ssl import SSLContext
 from typing import Any, Final, NamedTuple, Self
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.conn import create_conn
 from aiokafka.errors import (
     IncompatibleBrokerVersion,
+    KafkaConnectionError,
     KafkaError,
     MessageSizeTooLargeError,
     TopicAlreadyExistsError,
@@ -92,7 +94,7 @@ class Publisher:
         self._bootstrap = ""
 
     async def __aenter__(self) -> Self:
-        """Connect. KafkaFailure when there is nobody."""
+        """Connect. KafkaFailure when there is nobody, or who is there does not let us in; it says why."""
         with _failures():
             connection = self._options.connection()
             self._bootstrap = ",".join(connection["bootstrap_servers"])
@@ -106,11 +108,22 @@ class Publisher:
                 max_request_size=self._message_bytes_max + _MARGIN_BYTES,
             )
             try:
-                await asyncio.wait_for(self._producer.start(), _START_TIMEOUT_S)
+                async with asyncio.timeout(_START_TIMEOUT_S):
+                    await self._start(connection)
             except BaseException:
                 await self._abandon()
                 raise
         return self
+
+    async def _start(self, connection: Mapping[str, Any]) -> None:
+        try:
+            await self._producer.start()
+        except KafkaConnectionError:
+            # Why nobody could be reached, the producer only logs: a wrong password, a certificate, a name.
+            host, _, port = connection["bootstrap_servers"][0].rpartition(":")
+            asked = {name: value for name, value in connection.items() if name != "bootstrap_servers"}
+            (await create_conn(host, int(port), **asked)).close()
+            raise
 
     async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
         """Send what was taken on, unless something failed; then let go of it."""
