@@ -178,7 +178,7 @@ class Publisher:
                 for topic in topics
                 if topic not in there
             ]
-            if not new:
+            if not new or not await _has_controller(admin):
                 return
             answer = await admin.create_topics(new)
             for topic, code, *words in answer.topic_errors:
@@ -237,6 +237,18 @@ def _failures() -> Iterator[None]:
         raise MessageTooLarge(str(error)) from error
     except (KafkaError, OSError, TimeoutError) as error:
         raise KafkaFailure(str(error) or type(error).__name__) from error
+
+
+async def _has_controller(admin: Any) -> bool:
+    """Whether the cluster has somebody to make topics, without whom the client breaks.
+
+    The embedded broker never has, and makes a topic when it is first asked about one. Elsewhere one is being
+    elected: the topic is missed next, and all this tried again.
+    """
+    client = admin._client  # noqa: SLF001
+    if client.cluster.controller is None:
+        await client.force_metadata_update()
+    return client.cluster.controller is not None
 
 
 def _look_at(future: "asyncio.Future[Any]") -> None:

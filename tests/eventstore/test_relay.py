@@ -220,6 +220,16 @@ async def test_a_broker_that_comes_back_elsewhere_is_found(
             await published(relay, end)
 
 
+async def test_topics_that_the_embedded_broker_was_not_started_with_are_there(own_url: str) -> None:
+    """It names no controller, so nobody can be asked to make them."""
+    end = append(own_url, new_tenant(own_url), streams=3, events=4)
+    with embedded_broker({}) as kafka:
+        async with running(new_relay(own_url, kafka)) as relay, watch(kafka) as watcher:
+            await published(relay, end)
+            await watcher.until(end)
+            assert_all_seen(watcher, own_url)
+
+
 async def test_it_waits_for_a_broker_that_is_not_there_yet(own_url: str, kafka: Broker) -> None:
     end = append(own_url, new_tenant(own_url), streams=3, events=4)
     kafka.kill()
