@@ -56,7 +56,7 @@ class ApacheKafka(Broker):
         self._process: subprocess.Popen[bytes] | None = None
         self._guard: subprocess.Popen[bytes] | None = None
         self._configuration = folder / "server.properties"
-        self._configuration.write_text("".join(f"{key}={value}\n" for key, value in self._settings().items()))
+        self._configuration.write_text("".join(f"{key}={value}\n" for key, value in self.settings().items()))
         self._format()
 
     @property
@@ -140,30 +140,12 @@ class ApacheKafka(Broker):
         for dropped in admin.delete_records(ends).values():
             dropped.result(_ADMIN_TIMEOUT_S)
 
-    def _dismiss_guard(self) -> None:
-        if self._guard is not None:
-            self._guard.kill()
-            self._guard.communicate()
-            self._guard = None
+    def cluster(self) -> str:
+        """A name for it: a UUID as Kafka writes one."""
+        return base64.urlsafe_b64encode(uuid4().bytes).decode().rstrip("=")
 
-    def _admin(self) -> AdminClient:
-        return AdminClient({"bootstrap.servers": self.bootstrap})
-
-    def _format(self) -> None:
-        cluster = base64.urlsafe_b64encode(uuid4().bytes).decode().rstrip("=")
-        logins = [
-            f"--add-scram={mechanism}=[name={USER},password={PASSWORD}]"
-            for mechanism in ("SCRAM-SHA-256", "SCRAM-SHA-512")
-        ]
-        tool = [*_JAVA, "-cp", _classpath(), "kafka.tools.StorageTool"]
-        # Not "-t", cluster: every 64th of them begins with a dash, and is then taken for an option.
-        given = ["format", f"--cluster-id={cluster}", "-c", str(self._configuration), *logins]
-        done = subprocess.run(
-            [*tool, *given], capture_output=True, text=True, check=False, timeout=_START_TIMEOUT_S
-        )
-        assert not done.returncode, f"Apache Kafka does not format its folder: {done.stderr[-500:]}"
-
-    def _settings(self) -> dict[str, object]:
+    def settings(self) -> dict[str, object]:
+        """Its configuration."""
         listening = [f"{name}://{HOST}:{port}" for name, port in self._ports.items()]
         protocols = [f"{name}:{name}" for name in LISTENERS] + [f"{_CONTROLLER}:PLAINTEXT"]
         plain = "org.apache.kafka.common.security.plain.PlainLoginModule"
@@ -201,6 +183,28 @@ class ApacheKafka(Broker):
             "ssl.keystore.location": self.authority.server_file,
             **logins,
         }
+
+    def _dismiss_guard(self) -> None:
+        if self._guard is not None:
+            self._guard.kill()
+            self._guard.communicate()
+            self._guard = None
+
+    def _admin(self) -> AdminClient:
+        return AdminClient({"bootstrap.servers": self.bootstrap})
+
+    def _format(self) -> None:
+        logins = [
+            f"--add-scram={mechanism}=[name={USER},password={PASSWORD}]"
+            for mechanism in ("SCRAM-SHA-256", "SCRAM-SHA-512")
+        ]
+        tool = [*_JAVA, "-cp", _classpath(), "kafka.tools.StorageTool"]
+        # One argument: every 64th name begins with a dash, and is else taken for an option.
+        given = ["format", f"--cluster-id={self.cluster()}", "-c", str(self._configuration), *logins]
+        done = subprocess.run(
+            [*tool, *given], capture_output=True, text=True, check=False, timeout=_START_TIMEOUT_S
+        )
+        assert not done.returncode, f"Apache Kafka does not format its folder: {done.stderr[-500:]}"
 
     def _has_said(self, words: str, after: int) -> bool:
         return words in self._log.read_bytes()[after:].decode(errors="replace")
