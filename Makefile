@@ -10,12 +10,13 @@ CODE := $(wildcard domain commands projections sagas api eventstore erp tests be
 PYTHON ?= $(shell command -v python3.11 >/dev/null 2>&1 && python3.11 -c '' 2>/dev/null && echo python3.11 || echo python3)
 
 .DEFAULT_GOAL := help
-.PHONY: help up test coverage check fmt demo lock bench-commands clean .venv
+.PHONY: help up test test-kafka coverage check fmt demo lock bench-commands clean .venv
 
 help:
 	@echo 'make up [PORT=8000]    start everything here: embedded Postgres, a demo company, the API'
 	@echo 'make demo              a scripted tour over HTTP'
 	@echo 'make test              all tests (make test ARGS="tests/house -k settings" for some)'
+	@echo 'make test-kafka        the stream tests once more, on a real Apache Kafka (needs Java 17 and Maven)'
 	@echo 'make coverage          that tests take every branch of domain/ and commands/'
 	@echo 'make check             format, lint, types, layers'
 	@echo 'make fmt               put format and imports in order'
@@ -43,6 +44,10 @@ demo: $(STAMP)
 
 test: $(STAMP)
 	@$(PY) -m pytest -q $(ARGS)
+
+test-kafka: $(STAMP)
+	@$(PY) -m tests.kafka.distribution
+	@$(PY) -m pytest -q -m kafka $(ARGS)
 
 # Every branch of the rules and of what carries them out is there for a reason, so a test takes it.
 coverage: $(STAMP)

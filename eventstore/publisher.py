@@ -5,15 +5,17 @@ for one request per partition is under way at a time.
 """
 
 import asyncio
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from ssl import SSLContext
 from typing import Any, Final, NamedTuple, Self
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.conn import create_conn
 from aiokafka.errors import (
     IncompatibleBrokerVersion,
+    KafkaConnectionError,
     KafkaError,
     MessageSizeTooLargeError,
     TopicAlreadyExistsError,
@@ -92,7 +94,7 @@ class Publisher:
         self._bootstrap = ""
 
     async def __aenter__(self) -> Self:
-        """Connect. KafkaFailure when there is nobody."""
+        """Connect. KafkaFailure when there is nobody, or who is there does not let us in; it says why."""
         with _failures():
             connection = self._options.connection()
             self._bootstrap = ",".join(connection["bootstrap_servers"])
@@ -106,11 +108,22 @@ class Publisher:
                 max_request_size=self._message_bytes_max + _MARGIN_BYTES,
             )
             try:
-                await asyncio.wait_for(self._producer.start(), _START_TIMEOUT_S)
+                async with asyncio.timeout(_START_TIMEOUT_S):
+                    await self._start(connection)
             except BaseException:
                 await self._abandon()
                 raise
         return self
+
+    async def _start(self, connection: Mapping[str, Any]) -> None:
+        try:
+            await self._producer.start()
+        except KafkaConnectionError:
+            # Why nobody could be reached, the producer only logs: a wrong password, a certificate, a name.
+            host, _, port = connection["bootstrap_servers"][0].rpartition(":")
+            asked = {name: value for name, value in connection.items() if name != "bootstrap_servers"}
+            (await create_conn(host, int(port), **asked)).close()
+            raise
 
     async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
         """Send what was taken on, unless something failed; then let go of it."""
@@ -165,7 +178,7 @@ class Publisher:
                 for topic in topics
                 if topic not in there
             ]
-            if not new:
+            if not new or not await _has_controller(admin):
                 return
             answer = await admin.create_topics(new)
             for topic, code, *words in answer.topic_errors:
@@ -224,6 +237,18 @@ def _failures() -> Iterator[None]:
         raise MessageTooLarge(str(error)) from error
     except (KafkaError, OSError, TimeoutError) as error:
         raise KafkaFailure(str(error) or type(error).__name__) from error
+
+
+async def _has_controller(admin: Any) -> bool:
+    """Whether the cluster has somebody to make topics, without whom the client breaks.
+
+    The embedded broker never has, and makes a topic when it is first asked about one. Elsewhere one is being
+    elected: the topic is missed next, and all this tried again.
+    """
+    client = admin._client  # noqa: SLF001
+    if client.cluster.controller is None:
+        await client.force_metadata_update()
+    return client.cluster.controller is not None
 
 
 def _look_at(future: "asyncio.Future[Any]") -> None:

@@ -1,14 +1,21 @@
-"""What every test may ask for. One embedded Postgres serves the whole run."""
+"""What every test may ask for. One embedded Postgres serves the whole run, and one Apache Kafka where tests
+run on it.
+"""
 
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit, urlunsplit
 from uuid import uuid4
 
 import psycopg
 import pytest
+
+if TYPE_CHECKING:
+    from tests.kafka.apache import ApacheKafka
+    from tests.kafka.broker import Broker
 
 
 @contextmanager
@@ -77,3 +84,41 @@ def _database(cluster_url: str) -> Iterator[str]:
             yield urlunsplit(urlsplit(cluster_url)._replace(path=f"/{name}"))
         finally:
             connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+
+
+@pytest.fixture(scope="session")
+def apache_kafka() -> "Iterator[ApacheKafka]":
+    """The run's node of Apache Kafka. Tests ask for `kafka` or `apache`, which begin with nothing in it."""
+    from tests.kafka.apache import apache_kafka
+
+    with apache_kafka() as node:
+        yield node
+
+
+@pytest.fixture
+def kafka_topics() -> dict[str, int]:
+    """The topics that a test's broker begins with, and their partitions. A module may have others."""
+    return {}
+
+
+@pytest.fixture(params=["embedded", pytest.param("apache", marks=pytest.mark.kafka)])
+def kafka(request: pytest.FixtureRequest, kafka_topics: dict[str, int]) -> "Iterator[Broker]":
+    """A broker with `kafka_topics` and nothing in them. A test that asks for it is run on the embedded broker
+    by `make test`, and on a real Apache Kafka by `make test-kafka`.
+    """
+    from tests.kafka.broker import embedded_broker
+
+    if request.param == "apache":
+        yield request.getfixturevalue("apache")
+        return
+    with embedded_broker(kafka_topics) as broker:
+        yield broker
+
+
+@pytest.fixture
+def apache(apache_kafka: "ApacheKafka", kafka_topics: dict[str, int]) -> "Iterator[ApacheKafka]":
+    """Apache Kafka with `kafka_topics` and nothing in them: for tests marked `kafka`."""
+    from tests.kafka.apache import emptied
+
+    with emptied(apache_kafka, kafka_topics) as node:
+        yield node

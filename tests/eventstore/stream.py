@@ -41,10 +41,10 @@ class Watcher:
     async def __aexit__(self, *_: object) -> None:
         await self._consumer.stop()
 
-    async def until(self, position: int, timeout_s: float = 30) -> None:
+    async def until(self, position: int, timeout_s: float = 30, *, after: int = 0) -> None:
         """Read until every position up to this one has been seen."""
         async with asyncio.timeout(timeout_s):
-            while len(self.positions() & set(range(1, position + 1))) < position:
+            while not self.positions() >= set(range(after + 1, position + 1)):
                 await self.read()
 
     async def read(self) -> None:
