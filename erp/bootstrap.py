@@ -1,4 +1,6 @@
-"""Builds the running parts from settings: the event store, the bus over it, the API over both; the relay."""
+"""Builds the running parts from settings: the event store, the bus over it, the API over both; the relay and
+the worker.
+"""
 
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -13,7 +15,8 @@ from uuid_utils.compat import uuid7
 from api import app
 from api.ports import ApiSettings
 from commands.bus import Bus
-from erp.contexts import CONTEXTS, aggregates, handlers
+from erp.contexts import CONTEXTS, aggregates, handlers, projections
+from erp.embedded.clickhouse import ClickhouseError, EmbeddedClickhouse
 from erp.embedded.kafka import EmbeddedKafka, KafkaError
 from erp.settings import KafkaSettings, Settings, SettingsError, load_settings
 from erp.tokens import auth_config
@@ -23,6 +26,11 @@ from eventstore.publisher import KafkaOptions
 from eventstore.relay import Relay, RelayOptions
 from eventstore.store import EventStore, StoreOptions
 from eventstore.tree_head import HeadSigner
+from projections.clickhouse import ClickHouse
+from projections.ingest import Ingest
+from projections.projector import Projector
+from projections.streaming import StreamOptions
+from projections.worker import Worker
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,3 +169,53 @@ def create_relay(settings: Settings, *, from_start: bool = False) -> Relay:
         stream_types=[each.TOPIC for each in aggregates()],
         from_start=from_start,
     )
+
+
+def runs_clickhouse(settings: Settings) -> bool:
+    """Whether the ClickHouse server is one of ours."""
+    return settings.embedded and not settings.clickhouse.url
+
+
+def clickhouse_url(settings: Settings) -> Callable[[], str]:
+    """Where ClickHouse is, asked again at each connect; OSError: an embedded one was never started.
+
+    Raises:
+        SettingsError: a deployment was not told.
+    """
+    given = settings.clickhouse.url
+    if not given and not settings.embedded:
+        raise SettingsError("ERP_CLICKHOUSE__URL is missing and this command needs it")
+    embedded = EmbeddedClickhouse(settings.home)
+
+    def url() -> str:
+        try:
+            return given or embedded.url
+        except ClickhouseError as error:
+            raise ConnectionError(str(error)) from None
+
+    return url
+
+
+def create_worker(settings: Settings) -> Worker:
+    """The worker of the read role, not yet running. To be called in the loop that it will run in.
+
+    Raises:
+        SettingsError: a deployment was not told where Kafka or ClickHouse is.
+    """
+    url = settings.postgres.need("worker_url")
+    kafka = kafka_options(settings)
+    clickhouse = ClickHouse(clickhouse_url(settings))
+    codec = Codec(aggregates())
+    projector = Projector(url, clickhouse, codec, projections())
+    ingest = Ingest(
+        url, clickhouse, codec, watermark=lambda: projector.status.position, written=projector.nudge
+    )
+    # The embedded broker lets a group settle as fast as we like; others refuse less than six seconds.
+    session_timeout_s = settings.worker.session_timeout_s or (3.0 if runs_kafka(settings) else 6.0)
+    stream = StreamOptions(
+        group=f"{settings.kafka.topic_prefix}-read",
+        topics=list(kafka_topics(settings)),
+        session_timeout_s=session_timeout_s,
+        fetch_bytes_max=4 * max(settings.kafka.event_bytes_max, settings.kafka.batch_bytes_max),
+    )
+    return Worker(url, kafka, stream, clickhouse=clickhouse, ingest=ingest, projector=projector)
