@@ -4,7 +4,7 @@ PORT ?= 8000
 PY := .venv/bin/python
 ERP := .venv/bin/erp
 STAMP := .venv/.installed
-CODE := $(wildcard domain commands projections sagas api eventstore erp tests bench)
+CODE := $(wildcard domain commands projections sagas api eventstore erp tests bench deploy)
 
 # Python 3.11 where it is to be had under that name, else whatever python3 is (checked below).
 PYTHON ?= $(shell command -v python3.11 >/dev/null 2>&1 && python3.11 -c '' 2>/dev/null && echo python3.11 || echo python3)

@@ -1,5 +1,6 @@
 """What `deploy/` ships, tried on a Postgres that knows nothing of us."""
 
+import os
 import subprocess
 from pathlib import Path
 from uuid import uuid4
@@ -14,7 +15,8 @@ from eventstore.tenants import list_tenants, register_tenant
 
 pytestmark = pytest.mark.integration
 
-SCRIPT = Path(__file__).parents[2] / "deploy" / "postgres.sql"
+DEPLOY = Path(__file__).parents[2] / "deploy"
+ROLES = ("owner", "app", "reader", "relay", "worker")
 
 
 def test_an_owner_who_is_no_superuser_can_deploy(home: Path) -> None:
@@ -25,18 +27,21 @@ def test_an_owner_who_is_no_superuser_can_deploy(home: Path) -> None:
             (programs,) = superuser.execute(
                 "SELECT setting FROM pg_config WHERE name = 'BINDIR'"
             ).fetchone() or ("",)
-        passwords = [
-            f"-v{role}_password={uuid4().hex}" for role in ("owner", "app", "reader", "relay", "worker")
-        ]
-        psql = [
-            f"{programs}/psql",
-            "-q",
-            *passwords,
-            "-f",
-            str(SCRIPT),
-            address.url(home, database="postgres"),
-        ]
-        subprocess.run(psql, check=True)
+        # As the postgres image of compose.yaml runs it.
+        environment = {
+            "PATH": f"{programs}:{os.environ['PATH']}",
+            "PGHOST": str(address.socket_dir(home)),
+            "PGPORT": str(address.PORT),
+            "POSTGRES_USER": address.SUPERUSER,
+            "ROLES_SQL": str(DEPLOY / "postgres.sql"),
+            **{f"{role.upper()}_PASSWORD": uuid4().hex for role in ROLES},
+        }
+        subprocess.run([DEPLOY / "postgres-roles.sh"], env=environment, check=True)
+        with psycopg.connect(address.url(home, database="postgres")) as superuser:
+            made = superuser.execute(
+                "SELECT rolname FROM pg_authid WHERE rolpassword IS NOT NULL AND rolname ^@ 'erp_'"
+            )
+            assert {name for (name,) in made} == {f"erp_{role}" for role in ROLES}
 
         owner = address.with_user(server.url, "erp_owner")
         assert migrate(owner)
