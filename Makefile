@@ -10,13 +10,14 @@ CODE := $(wildcard domain commands projections sagas api eventstore erp tests be
 PYTHON ?= $(shell command -v python3.11 >/dev/null 2>&1 && python3.11 -c '' 2>/dev/null && echo python3.11 || echo python3)
 
 .DEFAULT_GOAL := help
-.PHONY: help up test test-kafka coverage check fmt demo lock bench-commands clean .venv
+.PHONY: help up test test-faults test-kafka coverage check fmt demo lock bench-commands clean .venv
 
 help:
 	@echo 'make up [PORT=8000]    start everything here: embedded Postgres, a demo company, the API'
 	@echo 'make demo              a scripted tour over HTTP'
 	@echo 'make test              all tests (make test ARGS="tests/house -k settings" for some)'
 	@echo 'make test-kafka        the stream tests once more, on a real Apache Kafka (needs Java 17 and Maven)'
+	@echo 'make test-faults       kill -9 of every part under load, wiped and late parts'
 	@echo 'make coverage          that tests take every branch of domain/ and commands/'
 	@echo 'make check             format, lint, types, layers'
 	@echo 'make fmt               put format and imports in order'
@@ -43,7 +44,11 @@ demo: $(STAMP)
 	@exec $(ERP) demo
 
 test: $(STAMP)
-	@$(PY) -m pytest -q $(ARGS)
+	@$(PY) -m pytest -q --ignore=tests/faults $(ARGS)
+
+# The whole system under load, its parts killed one by one: minutes, so they have a target of their own.
+test-faults: $(STAMP)
+	@$(PY) -m pytest -q tests/faults $(ARGS)
 
 test-kafka: $(STAMP)
 	@$(PY) -m tests.kafka.distribution

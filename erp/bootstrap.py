@@ -235,7 +235,7 @@ def create_worker(settings: Settings) -> Worker:
     codec = Codec(aggregates())
     projector = Projector(url, clickhouse, codec, projections())
     ingest = Ingest(
-        url, clickhouse, codec, watermark=lambda: projector.status.position, written=projector.nudge
+        url, clickhouse, codec, watermark=lambda: projector.status.position, written=projector.brought
     )
     # The embedded broker lets a group settle as fast as we like; others refuse less than six seconds.
     session_timeout_s = settings.worker.session_timeout_s or (3.0 if runs_kafka(settings) else 6.0)

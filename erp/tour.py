@@ -2,7 +2,10 @@
 
 import http.client
 import json
+import os
+import signal
 import textwrap
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Self
@@ -13,10 +16,13 @@ Token = Callable[[str], str]
 """Makes a token for a user."""
 Run = Callable[..., tuple[int, str]]
 """Runs `erp` with these arguments; gives back its exit code and what it said."""
+Find = Callable[[str], int | None]
+"""The process of a part of the system, by the verb that runs it; None while there is none."""
 
-_HEADERS: Final = ("ETag", "Idempotency-Replayed")
+_HEADERS: Final = ("ETag", "Idempotency-Replayed", "X-Projection-Position")
 _ITEMS_SHOWN_MAX: Final = 3
 _WIDTH: Final = 110
+_BACK_S: Final = 30.0
 
 
 class BrokenPromise(Exception):
@@ -41,7 +47,9 @@ class Tour:
     tenant: str
     token: Token
     run: Run
+    find: Find
     asked: int = 0
+    killed: int | None = None
 
     def take(self, chapters: "Sequence[Callable[[Self], None]]") -> None:
         """All chapters, in order; the docstring of each is what it is about.
@@ -98,6 +106,27 @@ class Tour:
         for line in said.splitlines():
             say(f"  → {line}")
         self.expect("its exit code is 0", code == 0)
+
+    def kill(self, part: str) -> None:
+        """Kill -9 of that part of the system.
+
+        Raises:
+            BrokenPromise: there is none.
+        """
+        self.killed = self.find(part)
+        if self.killed is None:
+            raise BrokenPromise(f"there is no {part} to be killed")
+        say(f"$ kill -9 {self.killed}   (the {part})")
+        os.kill(self.killed, signal.SIGKILL)
+
+    def is_back(self, part: str) -> bool:
+        """Whether another process has taken the place of the one that was killed, within half a minute."""
+        deadline = time.monotonic() + _BACK_S
+        while self.find(part) in {None, self.killed}:
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.05)
+        return True
 
     def send(
         self,

@@ -65,7 +65,7 @@ class Ingest:
         worker_url: Postgres, as erp_worker; only asked for events that no message can hold.
         codec: whose upcasters the events pass.
         watermark: everything up to it is in the log copy already.
-        written: called after each write.
+        written: called with the events after each write.
 
     Attributes:
         is_busy: it has messages, and is not done with them.
@@ -78,7 +78,7 @@ class Ingest:
         codec: Codec,
         *,
         watermark: Callable[[], int],
-        written: Callable[[], None],
+        written: Callable[[Sequence[LogEvent]], None],
     ) -> None:
         self._url = worker_url
         self._clickhouse = clickhouse
@@ -174,7 +174,7 @@ class Ingest:
             self._drop(events[0], one_line(error))
         else:
             self.status.events += len(events)
-            self._written()
+            self._written(events)
 
     async def _persistently(self, work: Callable[[], Awaitable[T]]) -> T:
         """The work's result, tried for as long as ClickHouse or Postgres is gone, or lacks its tables.

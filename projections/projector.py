@@ -9,13 +9,14 @@ taken out. A projection that cannot read an event stands before it, and holds up
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 import psycopg
 
+from eventstore.cloudevents import LogEvent
 from eventstore.codec import Codec
 from eventstore.refusal import Refusal
 from projections import checkpoints, log_copy, tables
@@ -102,10 +103,10 @@ class Projector:
         """Ask it to end."""
         self._stop.set()
 
-    def nudge(self) -> None:
-        """New rows are in the log copy."""
+    def brought(self, events: Iterable[LogEvent]) -> None:
+        """These are in the log copy by now."""
         if self._watermark is not None:
-            self._watermark.nudge()
+            self._watermark.brought(events)
 
     async def run(self) -> None:
         """Stand by, be active when nobody else is, until told to stop.
@@ -186,8 +187,10 @@ class Projector:
                 f"the log copy stands at {copied.position} and the log ends at {head}: Postgres was "
                 "restored in part. `erp projections reset --yes` forgets the read side, which is made anew"
             )
+        if copied.instance is None:
+            return await checkpoints.begin_log_copy(connection, place.instance, 0)
         if copied.instance != place.instance:
-            return await self._start_over(connection, place, "a ClickHouse that was not used before")
+            return await self._start_over(connection, place, "ClickHouse is another one")
         if await log_copy.count(self._clickhouse, copied.position) < copied.position:
             return await self._start_over(connection, place, "ClickHouse has lost events")
         await tables.forget_after(self._clickhouse, log_copy.NAME, head)

@@ -77,6 +77,12 @@ async def require_kafka(kafka: KafkaOptions, topics: Iterable[str]) -> None:
         raise NoKafka(f"the relay has not made the topic {missing[0]} yet")
 
 
+class _WithoutProducer(BootStrategy):
+    """Nothing is sent, so no producer connects."""
+
+    enable_kafka_producer = False
+
+
 class Stream(faust.App):
     """One life of a consumer: from its start to its end, crash or not, it is never started again.
 

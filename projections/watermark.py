@@ -8,10 +8,12 @@ goes on without Kafka too. Each row is held against the store's leaf hash before
 import asyncio
 import logging
 from collections import deque
+from collections.abc import Iterable, Mapping
 from itertools import takewhile
 from typing import Final, NamedTuple
 
 from eventstore.checkpoint import read_page
+from eventstore.cloudevents import LogEvent
 from eventstore.codec import Codec
 from projections import checkpoints, log_copy
 from projections.checkpoints import Connection, LogCopy
@@ -25,6 +27,7 @@ PATIENCE_S: Final = 1.5
 """For so long Kafka may bring nothing while the log goes on."""
 # While it brings nothing at all, waiting for it longer would only be late.
 _PATIENCE_WITHOUT_KAFKA_S: Final = 0.1
+_LOOK_EVERY_S: Final = 0.1
 _PAGE_EVENTS: Final = 5000
 _PAGE_BYTES: Final = 16 * 1024 * 1024
 _STRETCHES_KEPT: Final = 64
@@ -63,9 +66,13 @@ class Watermark:
         self._patience_s = patience_s
         self._moved = asyncio.Condition()
         self._rows_came = asyncio.Event()
+        self._brought: dict[int, TailRow] = {}
+        """Rows of the log copy beyond the watermark, as far as we know of them."""
+        self._look_at = 0.0
         self._stretches: deque[_Stretch] = deque(maxlen=_STRETCHES_KEPT)
         self._stands_since = asyncio.get_running_loop().time()
-        self._kafka_is_silent = False
+        # Whatever was missed while nobody worked is fetched at once.
+        self._kafka_is_silent = True
         self.head = copied.position
         self.healed = 0
         """Events that were fetched from the store."""
@@ -75,8 +82,11 @@ class Watermark:
         """Where it stands."""
         return self._copied.position
 
-    def nudge(self) -> None:
-        """New rows are in the log copy."""
+    def brought(self, events: Iterable[LogEvent]) -> None:
+        """These are in the log copy by now."""
+        for event, leaf_hash in events:
+            if event.position > self.position:
+                self._brought[event.position] = TailRow(event.position, leaf_hash, event.type)
         self._rows_came.set()
 
     async def wait_beyond(self, position: int) -> int:
@@ -109,20 +119,33 @@ class Watermark:
                 await self._come_closer()
 
     async def _come_closer(self) -> None:
-        await self._require_same_clickhouse()
-        rows = await log_copy.tail(self._clickhouse, self.position, _PAGE_EVENTS)
-        present = list(
-            takewhile(
-                lambda numbered: numbered[1].position == self.position + numbered[0], enumerate(rows, start=1)
-            )
-        )
-        if present:
+        rows = self._following(self._brought)
+        if not rows and self._may_look():
+            # What other workers brought, and what came before this one began.
+            await self._require_same_clickhouse()
+            found = await log_copy.tail(self._clickhouse, self.position, _PAGE_EVENTS)
+            self._brought = {row.position: row for row in found}
+            rows = self._following(self._brought)
+        if rows:
             self._kafka_is_silent = False
-            await self._accept([row for _, row in present if row.position <= self.head])
+            await self._accept(rows)
         elif self._is_overdue():
-            await self._heal(up_to=rows[0].position - 1 if rows else self.head)
+            await self._heal(up_to=min(self._brought, default=self.head + 1) - 1)
         else:
             await self._wait()
+
+    def _following(self, rows: Mapping[int, TailRow]) -> list[TailRow]:
+        """Those that follow on the watermark without a gap, as far as the log goes."""
+        due = range(self.position + 1, min(self.head, self.position + _PAGE_EVENTS) + 1)
+        return [rows[position] for position in takewhile(rows.__contains__, due)]
+
+    def _may_look(self) -> bool:
+        """Whether it is time to ask ClickHouse again what there is."""
+        now = asyncio.get_running_loop().time()
+        if now < self._look_at:
+            return False
+        self._look_at = now + _LOOK_EVERY_S
+        return True
 
     async def _accept(self, rows: list[TailRow]) -> None:
         """Pass rows that are what the store has; write those anew that are not."""
@@ -169,6 +192,8 @@ class Watermark:
 
     async def _move(self, position: int, types: frozenset[str]) -> None:
         before = self.position
+        for passed in range(before + 1, position + 1):
+            self._brought.pop(passed, None)
         self._copied = await checkpoints.move_log_copy(self._connection, self._copied, position)
         self._stands_since = asyncio.get_running_loop().time()
         self._stretches.append(_Stretch(before, position, types))

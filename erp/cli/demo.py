@@ -15,11 +15,12 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
 import click
+import psutil
 
 from erp.cli import Failure
 from erp.settings import Settings, load_settings
@@ -48,7 +49,9 @@ def demo() -> None:
         def token(user: str) -> str:
             return issue_token(settings, tenant=tenant, user=user, roles=(PEOPLE[user],), ttl_s=_TOKEN_TTL_S)
 
-        tour = Story(address.host, address.port, tenant, token, _erp)
+        tour = Story(
+            address.host, address.port, tenant, token, _erp, lambda part: _process(settings.home, part)
+        )
         try:
             tour.take(CHAPTERS)
         except BrokenPromise as broken:
@@ -67,7 +70,7 @@ def _system(settings: Settings) -> Iterator[tuple[_Address, Settings]]:
         _wait_until_ready(running)
         yield running, settings
         return
-    with _own_home() as own, _own_api(own) as address:
+    with _own_home() as own, _own_system(own) as address:
         yield address, own
 
 
@@ -103,17 +106,40 @@ def _own_home() -> Iterator[Settings]:
 
 
 @contextmanager
-def _own_api(settings: Settings) -> Iterator[_Address]:
-    """The API over an embedded Postgres, stopped at the end."""
-    from erp.embedded.supervisor import Child
-
+def _own_system(settings: Settings) -> Iterator[_Address]:
+    """A whole system, stopped at the end."""
     click.echo("starting a system for the tour, in a temporary folder (`erp up` does not run here)")
     address = _Address(settings.http.host, settings.http.port)
-    with Child(settings, "api", "the API") as api:
-        api.start()
-        _wait_until_ready(address, api.is_alive)
+    # Held open here, for ever empty: the kernel closes it with us, however we end.
+    theirs, ours = os.pipe()
+    up = subprocess.Popen(
+        [sys.executable, "-P", "-m", "erp", "up", "--lifeline", str(theirs)],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        pass_fds=(theirs,),
+        start_new_session=True,
+    )
+    os.close(theirs)
+    try:
+        _wait_until_ready(address, lambda: up.poll() is None)
         yield address
         click.echo("\nstopping it again")
+    finally:
+        up.terminate()
+        up.wait()
+        os.close(ours)
+
+
+def _process(home: Path, verb: str) -> int | None:
+    """The process of `erp VERB` below the `erp up` of this home."""
+    found = re.match(r"process (?P<pid>[0-9]+)", (home / "up.lock").read_text())
+    if found is None:
+        return None
+    for child in psutil.Process(int(found["pid"])).children():
+        with suppress(psutil.Error):
+            if verb in child.cmdline() and child.status() != psutil.STATUS_ZOMBIE:
+                return child.pid
+    return None
 
 
 def _wait_until_ready(address: _Address, is_alive: Callable[[], bool] = lambda: True) -> None:

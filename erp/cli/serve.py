@@ -21,11 +21,15 @@ _PORT = click.IntRange(1, 65535)
 @click.command()
 @click.option("--host", help="Address to serve on.  [127.0.0.1]")
 @click.option("--port", type=_PORT, help="Port to serve on.  [8000]")
-def up(host: str | None, port: int | None) -> None:
+@click.option("--lifeline", type=int, hidden=True, help="A pipe; its end is ours.")
+def up(host: str | None, port: int | None, lifeline: int | None) -> None:
     """Run everything here: Postgres, a demo company, Kafka, relay, API. Ctrl-C stops it; data stays."""
+    from erp.embedded.lifeline import end_with_pipe
     from erp.embedded.supervisor import CannotRun, Supervisor
 
     settings = _serving(load_settings(), host=host, port=port)
+    if lifeline is not None:
+        end_with_pipe(lifeline)
     try:
         Supervisor(settings).run()
     except CannotRun as error:

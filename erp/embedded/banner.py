@@ -1,4 +1,4 @@
-"""What `erp up` says when it serves: the address, a token, and three lines to paste."""
+"""What `erp up` says when it serves: the address, a token, and four lines to paste."""
 
 import datetime as dt
 import json
@@ -19,8 +19,9 @@ def banner(settings: Settings, tenant: str) -> str:
     base = f"http://{host}:{settings.http.port}"
     token = issue_token(settings, tenant=tenant, user="demo", roles=("admin",), ttl_s=TOKEN_TTL_S)
     bearer = '-H "Authorization: Bearer $TOKEN"'
+    today = dt.datetime.now(dt.UTC).date().isoformat()
     entry = {
-        "posting_date": dt.datetime.now(dt.UTC).date().isoformat(),
+        "posting_date": today,
         "currency": "EUR",
         "memo": "My first sale",
         "lines": [{"account": RECEIVABLES, "debit": "1130.00"}, {"account": REVENUE, "credit": "1130.00"}],
@@ -36,5 +37,6 @@ TOKEN={token}
 
 curl -sw '\\n' {base}/v1/finance/accounts {bearer}
 curl -sw '\\n' {base}/v1/finance/journal-entries {bearer} {as_json}
+curl -sw '\\n' '{base}/v1/finance/trial-balance?as_of={today}' {bearer}
 curl -sw '\\n' {base}/health/ready
 """

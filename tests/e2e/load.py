@@ -69,6 +69,8 @@ class Load:
 
     books: Books
     clients: int = 8
+    per_s: float | None = None
+    """Commands a second at most, of all clients together; None: as fast as they can."""
     acknowledged: dict[Asked, Told] = field(default_factory=dict)
     unknown: list[Asked] = field(default_factory=list)
     refused: list[Told] = field(default_factory=list)
@@ -99,7 +101,11 @@ class Load:
     def _post_on(self) -> None:
         client = Client(self.books)
         to_reverse: list[str] = []
+        due = time.monotonic()
         while not self._over.is_set():
+            if self.per_s is not None:
+                due = max(due + self.clients / self.per_s, time.monotonic() - 1)
+                time.sleep(max(0.0, due - time.monotonic()))
             asked = _next(to_reverse)
             told = client.ask(asked)
             if told is None:
