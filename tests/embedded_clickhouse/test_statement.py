@@ -80,6 +80,7 @@ def test_what_answers_with_nothing_goes_to_the_engine_as_it_is(text: bytes) -> N
         (b"SELECT 1", b"SELECT 1", None, b""),
         (b"SELECT 1 -- all\n;; ", b"SELECT 1", None, b""),
         (b"SELECT 1 FORMAT JSON", b"SELECT 1", "JSON", b""),
+        (b"SELECT a FROM t GROUP BY table\n FORMAT Native", b"SELECT a FROM t GROUP BY table", "Native", b""),
         (
             b"SELECT 1\nFORMAT Native SETTINGS a = 1, b = 'x';",
             b"SELECT 1",

@@ -151,7 +151,8 @@ def _other(text: bytes, first: _Token, tokens: list[_Token]) -> Statement:
     whole = Statement(Kind.READ, text[: tokens[-1].end], writes=first.word == "KILL")
     for index in range(len(tokens) - 2, 0, -1):
         token, name = tokens[index], tokens[index + 1]
-        if token.depth or token.word != "FORMAT" or tokens[index - 1].word in _BEFORE_NAMES:
+        # `table` is a column's name here: a table called so would have no name behind it.
+        if token.depth or token.word != "FORMAT" or tokens[index - 1].word in _BEFORE_NAMES - {"TABLE"}:
             continue
         behind = tokens[index + 2 :]
         if behind and behind[0].word != "SETTINGS":
