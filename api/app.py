@@ -20,6 +20,7 @@ from api.metrics import Metrics
 from api.openapi import openapi
 from api.ports import ApiSettings, Checks, CommandBus, Lifespan, ReadSide, Store
 from api.queries import ListEndpoint, ViewEndpoint
+from api.reports import Asker, ReportEndpoint, SearchEndpoint
 from api.routing import ContextRoutes, Handler, Resource
 from api.service import service_handlers
 
@@ -66,6 +67,11 @@ def create_app(
         handlers.setdefault(view.path, {})["GET"] = ViewEndpoint(view, gate, store)
     for each in (each for context in contexts for each in context.lists):
         handlers.setdefault(each.path, {})["GET"] = ListEndpoint(each, gate, store)
+    asker = Asker(gate, store, read_side)
+    for report in (report for context in contexts for report in context.reports):
+        handlers.setdefault(report.path, {})["GET"] = ReportEndpoint(report, asker)
+    for search in (search for context in contexts for search in context.searches):
+        handlers.setdefault(search.path, {})["GET"] = SearchEndpoint(search, asker)
     handlers[BULK_PATH] = {"POST": BulkEndpoint(commands, gate, runner, settings)}
     streams = EventStreams(gate, store, metrics, settings)
     handlers[EVENTS_PATH] = {"GET": streams}

@@ -6,7 +6,6 @@ for; what the bus has handed to the store is stored whole or not at all, whoever
 
 import asyncio
 from collections.abc import Coroutine
-from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
 
 import orjson
@@ -15,7 +14,7 @@ from api.auth import Caller, Gate
 from api.call import Call
 from api.metrics import Metrics
 from api.ports import ApiSettings, CommandBus
-from api.reply import JSON, Header, Reply
+from api.reply import JSON, Header, Reply, instant
 from api.routing import CommandRoute
 from api.strict_json import parse_object
 from commands.bus import Answer, Command, Context
@@ -119,8 +118,3 @@ def context_of(
         traceparent=call.traceparent(),
         expected_version=expected_version,
     )
-
-
-def instant(moment: datetime) -> str:
-    """RFC 3339 in UTC with microseconds, always of the same length, so that it sorts as text."""
-    return moment.astimezone(UTC).isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"

@@ -9,7 +9,9 @@ RequestError                what HTTP itself or the edge refuses; each carries i
 ├── NotAcceptable           406
 ├── BodyTooLarge            413
 ├── UnsupportedMediaType    415
-└── TooManyRequests         429
+├── KnownAtInFuture         422
+├── TooManyRequests         429
+└── ProjectionLagging       503
 ClientGone                  nobody is left to answer
 
 Domain and bus know nothing of HTTP: the one table from their codes to statuses is `STATUS_BY_CODE`.
@@ -133,6 +135,31 @@ class UnsupportedMediaType(RequestError):
 
     status = 415
     code = "unsupported_media_type"
+
+
+class KnownAtInFuture(RequestError):
+    """What will be known at that instant cannot be told yet."""
+
+    status = 422
+    code = "known_at_in_future"
+
+
+class ProjectionLagging(RequestError):
+    """The read side has not come to where it is wanted. `position`: where it is, None: nothing answers."""
+
+    status = 503
+    code = "projection_lagging"
+
+    def __init__(self, position: int | None) -> None:
+        reached = "" if position is None else f" It has come to position {position}."
+        headers = [(b"retry-after", b"1")]
+        if position is not None:
+            headers.append((b"x-projection-position", b"%d" % position))
+        super().__init__(
+            f"The read side is not there yet.{reached} Try again, or wait for it: Prefer: wait=5.",
+            headers=headers,
+            position=position,
+        )
 
 
 class TooManyRequests(RequestError):

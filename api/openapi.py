@@ -1,10 +1,7 @@
 """The OpenAPI 3.1 description, made from the very models that requests are validated with."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, Final
-
-from pydantic import TypeAdapter
-from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode
+from typing import Final
 
 from api.bulk import PATH as BULK_PATH
 from api.bulk import BulkLine
@@ -28,9 +25,10 @@ from api.openapi_parts import (
     refs,
     summary,
 )
+from api.openapi_reports import page, report_operation, search_operation
+from api.openapi_schemas import REF, Schemas
 from api.routing import PARAM, CommandRoute, ContextRoutes, ListRoute, ViewRoute
 
-_REF: Final = "#/components/schemas/{model}"
 _BULK: Final = """\
 One command a line (`BulkLine`), one answer a line (`BulkAnswer`), in the same order. Each line stands
 alone: a bad one never takes others with it. Lines are started in order and run at the same time, so a line
@@ -60,7 +58,7 @@ end; a client goes on with `Last-Event-ID`, as browsers do by themselves.""",
 def openapi(contexts: Sequence[ContextRoutes], *, version: str) -> Json:
     """The description of these contexts and the service endpoints."""
     paths: dict[str, Json] = {}
-    schemas = _Schemas(contexts)
+    schemas = Schemas(contexts)
     for context in contexts:
         for command in context.commands:
             paths.setdefault(command.path, {})[command.method.lower()] = _command(command, context, schemas)
@@ -68,6 +66,10 @@ def openapi(contexts: Sequence[ContextRoutes], *, version: str) -> Json:
             paths.setdefault(view.path, {})["get"] = _view(view, context, schemas)
         for each in context.lists:
             paths.setdefault(each.path, {})["get"] = _list(each, context, schemas)
+        for report in context.reports:
+            paths.setdefault(report.path, {})["get"] = report_operation(report, context, schemas)
+        for search in context.searches:
+            paths.setdefault(search.path, {})["get"] = search_operation(search, context, schemas)
     paths[EVENTS_PATH] = {"get": _EVENTS}
     paths[BULK_PATH] = {"post": _bulk(contexts, schemas)}
     return {
@@ -93,61 +95,7 @@ def openapi(contexts: Sequence[ContextRoutes], *, version: str) -> Json:
     }
 
 
-class _Schemas:
-    """JSON schemas of everything the routes mention, made in one go so that names are unique."""
-
-    def __init__(self, contexts: Sequence[ContextRoutes]) -> None:
-        wanted: dict[type, JsonSchemaMode] = {BulkLine: "validation"}
-        for context in contexts:
-            wanted |= {route.command: "validation" for route in context.commands}
-            wanted |= {route.answer: "serialization" for route in context.views}
-            wanted |= {route.item: "serialization" for route in context.lists}
-        adapters: list[tuple[type, JsonSchemaMode, TypeAdapter[Any]]] = [
-            (each, mode, TypeAdapter(each)) for each, mode in wanted.items()
-        ]
-        made, found = TypeAdapter.json_schemas(adapters, ref_template=_REF, schema_generator=_Schema)
-        self.definitions: Json = found.get("$defs", {})
-        self._made = {each: schema for (each, _), schema in made.items()}
-
-    def of(self, each: type) -> Json:
-        """A reference to the schema."""
-        return self._made[each]
-
-    def resolved(self, each: type) -> Json:
-        """The schema itself."""
-        schema = self._made[each]
-        name = schema.get("$ref", "").rpartition("/")[2]
-        return self.definitions[name] if name else schema
-
-    def param(self, context: ContextRoutes, name: str) -> Json:
-        """What a path parameter is like: the same in queries as in commands."""
-        for route in context.commands:
-            if name in route.params:
-                schema: Json = self.body(route)[1][name]
-                return schema
-        return {"type": "string"}
-
-    def body(self, route: CommandRoute) -> tuple[Json, Json]:
-        """What the body holds, and what the path parameters are like."""
-        schema = self.resolved(route.command)
-        if not route.params:
-            return self.of(route.command), {}
-        properties = dict(schema["properties"])
-        params = {name: properties.pop(name) for name in route.params}
-        required = [name for name in schema.get("required", []) if name not in params]
-        rest = {**schema, "title": f"{schema['title']}Body", "properties": properties}
-        rest.pop("required", None)
-        return {**rest, **({"required": required} if required else {})}, params
-
-
-class _Schema(GenerateJsonSchema):
-    """Titles made of field names say nothing that the names do not."""
-
-    def field_title_should_be_set(self, schema: Any) -> bool:  # noqa: ARG002
-        return False
-
-
-def _command(route: CommandRoute, context: ContextRoutes, schemas: _Schemas) -> Json:
+def _command(route: CommandRoute, context: ContextRoutes, schemas: Schemas) -> Json:
     body, params = schemas.body(route)
     status = "201" if route.command.creates else "200"
     operation: Json = {
@@ -162,7 +110,7 @@ def _command(route: CommandRoute, context: ContextRoutes, schemas: _Schemas) -> 
             status: {
                 "description": "Done, now or under the same Idempotency-Key before.",
                 "headers": headers("ETag", "IdempotencyReplayed", *(["Location"] if route.location else [])),
-                "content": {"application/json": {"schema": {"$ref": _REF.format(model="CommandAnswer")}}},
+                "content": {"application/json": {"schema": {"$ref": REF.format(model="CommandAnswer")}}},
             },
             **problems(each for each in COMMAND_PROBLEMS if each != 404 or route.params),  # noqa: PLR2004
         },
@@ -173,7 +121,7 @@ def _command(route: CommandRoute, context: ContextRoutes, schemas: _Schemas) -> 
     return operation
 
 
-def _view(route: ViewRoute, context: ContextRoutes, schemas: _Schemas) -> Json:
+def _view(route: ViewRoute, context: ContextRoutes, schemas: Schemas) -> Json:
     operation = _query(route.view, context, schemas.of(route.answer), headers("ETag"))
     params = [path_parameter(name, schemas.param(context, name)) for name in PARAM.findall(route.path)]
     return {
@@ -182,19 +130,8 @@ def _view(route: ViewRoute, context: ContextRoutes, schemas: _Schemas) -> Json:
     }
 
 
-def _list(route: ListRoute, context: ContextRoutes, schemas: _Schemas) -> Json:
-    page = {
-        "type": "object",
-        "required": ["items", "next_cursor"],
-        "properties": {
-            "items": {"type": "array", "items": schemas.of(route.item)},
-            "next_cursor": {
-                "anyOf": [{"type": "string"}, {"type": "null"}],
-                "description": "Null on the last page.",
-            },
-        },
-    }
-    operation = _query(route.page, context, page, headers())
+def _list(route: ListRoute, context: ContextRoutes, schemas: Schemas) -> Json:
+    operation = _query(route.page, context, page(schemas.of(route.item)), headers())
     names = ("Limit", "Cursor", "MinPosition", "CorrelationId", "TraceParent")
     return {
         **operation,
@@ -219,7 +156,7 @@ def _query(query: Callable[..., object], context: ContextRoutes, schema: Json, a
     }
 
 
-def _bulk(contexts: Sequence[ContextRoutes], schemas: _Schemas) -> Json:
+def _bulk(contexts: Sequence[ContextRoutes], schemas: Schemas) -> Json:
     names = [route.command.TOPIC for context in contexts for route in context.commands]
     line = schemas.resolved(BulkLine)
     line["properties"]["command"]["enum"] = names

@@ -4,8 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from api.call import IDEMPOTENCY_KEY, IF_MATCH
-from api.params import POSITION_MAX
-from api.queries import LIMIT_DEFAULT, LIMIT_MAX
+from api.params import LIMIT_DEFAULT, LIMIT_MAX, POSITION_MAX, WAIT_S_MAX
 
 Json = dict[str, Any]
 
@@ -25,6 +24,7 @@ PROBLEMS: Final[Mapping[int, str]] = {
 }
 COMMAND_PROBLEMS: Final = tuple(status for status in PROBLEMS if status != 406)  # noqa: PLR2004
 QUERY_PROBLEMS: Final = (400, 401, 403, 404, 429, 503)
+REPORT_PROBLEMS: Final = (400, 401, 403, 404, 406, 422, 429, 503)
 EVENT_STREAM_PROBLEMS: Final = (400, 401, 403, 406, 429, 503)
 BULK_PROBLEMS: Final = (400, 401, 403, 413, 415, 429, 503)
 
@@ -40,7 +40,13 @@ def refs(kind: str, *names: str) -> list[Json]:
 
 def headers(*names: str) -> Json:
     """Headers of a good answer; every answer has the correlation id."""
-    spelt = {"IdempotencyReplayed": "Idempotency-Replayed", "CorrelationId": "X-Correlation-ID"}
+    spelt = {
+        "IdempotencyReplayed": "Idempotency-Replayed",
+        "CorrelationId": "X-Correlation-ID",
+        "ProjectionPosition": "X-Projection-Position",
+        "DiscardedEvents": "X-Discarded-Events",
+        "PreferenceApplied": "Preference-Applied",
+    }
     return {
         spelt.get(name, name): {"$ref": f"#/components/headers/{name}"} for name in (*names, "CorrelationId")
     }
@@ -54,6 +60,12 @@ def problems(statuses: Iterable[int]) -> Json:
 def path_parameter(name: str, schema: Json) -> Json:
     """A parameter in the path."""
     return {"name": name, "in": "path", "required": True, "schema": schema}
+
+
+def query_parameter(name: str, schema: Json) -> Json:
+    """An optional parameter in the query string."""
+    described = {key: value for key, value in schema.items() if key != "description"}
+    return _query_parameter(name, schema.get("description", ""), described)
 
 
 def summary(described: object) -> str:
@@ -95,6 +107,16 @@ PARAMETERS: Final[Json] = {
         "See at least what was recorded up to this position. This query always does.",
         {"type": "integer", "minimum": 0, "maximum": POSITION_MAX},
     ),
+    "ReportPosition": _query_parameter(
+        "min_position",
+        "See at least what was recorded up to this position; 503 where the read side is not there yet.",
+        {"type": "integer", "minimum": 0, "maximum": POSITION_MAX},
+    ),
+    "Prefer": _header_parameter(
+        "Prefer",
+        f"RFC 7240: `wait=5` waits so many seconds for the read side, {WAIT_S_MAX} at most.",
+        {"type": "string"},
+    ),
     "Limit": _query_parameter(
         "limit",
         "How many at most.",
@@ -124,6 +146,18 @@ EVENT_STREAM_PARAMETERS: Final = (
 )
 
 HEADERS: Final[Json] = {
+    "ProjectionPosition": {
+        "description": "The answer has everything that was recorded up to this position, and nothing else.",
+        "schema": {"type": "string", "pattern": "^[0-9]+$"},
+    },
+    "DiscardedEvents": {
+        "description": "How many events of the tenant were taken out of what the answer is made of, if any.",
+        "schema": {"type": "string", "pattern": "^[0-9]+$"},
+    },
+    "PreferenceApplied": {
+        "description": "RFC 7240: how long it would have waited.",
+        "schema": {"type": "string", "pattern": "^wait=[0-9]+$"},
+    },
     "CorrelationId": {
         "description": "That of the request, or one made for it.",
         "schema": {"type": "string"},
@@ -138,7 +172,7 @@ HEADERS: Final[Json] = {
     "WWWAuthenticate": {"description": "RFC 6750.", "schema": {"type": "string"}},
 }
 
-_INSTANT: Final[Json] = {"type": "string", "format": "date-time", "description": "UTC, with microseconds."}
+INSTANT: Final[Json] = {"type": "string", "format": "date-time", "description": "UTC, with microseconds."}
 _ID: Final[Json] = {"type": "string", "format": "uuid"}
 _COUNT: Final[Json] = {"type": "integer", "minimum": 1}
 _ERRORS: Final[Json] = {
@@ -160,7 +194,7 @@ COMMON_SCHEMAS: Final[Json] = {
         "type": "object",
         "description": "Version and position are those of the last event that the command recorded.",
         "required": ["id", "version", "position", "recorded_at"],
-        "properties": {"id": _ID, "version": _COUNT, "position": _COUNT, "recorded_at": _INSTANT},
+        "properties": {"id": _ID, "version": _COUNT, "position": _COUNT, "recorded_at": INSTANT},
     },
     "BulkAnswer": {
         "type": "object",

@@ -1,23 +1,18 @@
 """Queries over HTTP that read the event store: one thing, or a list in pages."""
 
-import re
-from base64 import urlsafe_b64decode, urlsafe_b64encode
 from typing import Final
 
 from api.auth import Caller, Gate
 from api.call import Call
-from api.params import invalid_param, min_position, number, query_params
+from api.params import cursor, cursor_position, limit, min_position, query_params
 from api.ports import Store
 from api.reply import NO_STORE, Reply, json_reply
 from api.routing import ListRoute, Query, ViewRoute
 from commands.errors import NotPermitted
 
-LIMIT_DEFAULT: Final = 100
-LIMIT_MAX: Final = 1000
 # Whatever reads the event store has seen every position already, so it is checked and no more.
 _VIEW_PARAMS: Final = frozenset({"min_position"})
 _LIST_PARAMS: Final = _VIEW_PARAMS | {"limit", "cursor"}
-_CURSOR: Final = re.compile(r"(?P<kind>[a-z_.]+):(?P<after>[1-9][0-9]{0,17})")
 
 
 class ViewEndpoint:
@@ -51,9 +46,10 @@ class ListEndpoint:
         require(caller, self._route.permission)
         params = query_params(call, _LIST_PARAMS)
         min_position(params)
-        limit = number(params, "limit", LIMIT_DEFAULT, at_least=1, at_most=LIMIT_MAX)
         after = cursor_position(self._route.kind, params["cursor"]) if "cursor" in params else 0
-        page = await self._route.page(Query(self._store, caller.tenant, call.path_params, limit, after))
+        page = await self._route.page(
+            Query(self._store, caller.tenant, call.path_params, limit(params), after)
+        )
         following = None if page.next_after is None else cursor(self._route.kind, page.next_after)
         return json_reply(200, {"items": page.items, "next_cursor": following}, NO_STORE)
 
@@ -66,25 +62,3 @@ def require(caller: Caller, permission: str) -> None:
     """
     if not caller.permissions.allow(permission):
         raise NotPermitted(f"This needs the permission {permission}.", permission=permission)
-
-
-def cursor(kind: str, after: int) -> str:
-    """Where a list of this kind goes on, for the client to hand back."""
-    return urlsafe_b64encode(f"{kind}:{after}".encode()).decode().rstrip("=")
-
-
-def cursor_position(kind: str, given: str) -> int:
-    """Where the client wants a list of this kind to go on.
-
-    Raises:
-        InvalidRequest: no list of this kind ever handed this out.
-    """
-    try:
-        text = urlsafe_b64decode(given + "=" * (-len(given) % 4)).decode("ascii")
-    except ValueError:
-        text = ""
-    matched = _CURSOR.fullmatch(text)
-    # Base64 has several spellings of one text; only ours is a cursor.
-    if matched is None or matched["kind"] != kind or cursor(kind, int(matched["after"])) != given:
-        raise invalid_param("cursor", "not a cursor of this list")
-    return int(matched["after"])

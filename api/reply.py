@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Iterable
 from contextlib import aclosing
+from datetime import UTC, datetime
 from typing import Any, Final, Protocol
 
 import orjson
@@ -64,3 +65,8 @@ class Stream:
 def json_reply(status: int, value: Any, *headers: Header) -> Reply:
     """`value` as JSON."""
     return Reply(status, orjson.dumps(value, option=orjson.OPT_UTC_Z), [JSON, *headers])
+
+
+def instant(moment: datetime) -> str:
+    """RFC 3339 in UTC with microseconds, always of the same length, so that it sorts as text."""
+    return moment.astimezone(UTC).isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"

@@ -17,6 +17,7 @@ from api.call import CALL, Call
 from api.errors import InvalidRequest, MethodNotAllowed, NotFound
 from api.ports import Store
 from api.reply import Answering, Reply
+from api.report_routes import ReportRoute, SearchRoute
 from api.strict_json import pointer
 from commands.bus import Answer, Command
 
@@ -172,6 +173,8 @@ class ContextRoutes:
     commands: Sequence[CommandRoute]
     views: Sequence[ViewRoute] = ()
     lists: Sequence[ListRoute] = ()
+    reports: Sequence[ReportRoute] = ()
+    searches: Sequence[SearchRoute] = ()
 
 
 class Resource:

@@ -13,6 +13,7 @@ ROLES: Final[Mapping[str, frozenset[str]]] = {
             "finance.journal_entries:read",
             "finance.journal_entries:write",
             "finance.journal_entries:post",
+            "finance.reports:read",
         }
     ),
     "controller": frozenset({"finance.*"}),

@@ -13,28 +13,32 @@ from domain.finance.approval_policy import ApprovalPolicy
 from domain.finance.fiscal_calendar import FiscalCalendar
 from domain.finance.journal_entry import JournalEntry
 from domain.shared.aggregate import Aggregate
-from projections.declaration import Projection
-from projections.finance import FINANCE_PROJECTIONS
+from projections.declaration import Projection, ProjectionQuery
+from projections.finance import FINANCE_PROJECTIONS, FINANCE_QUERIES
 
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """A part of the business: its aggregates, the handlers of its commands, its routes, its projections."""
+    """A part of the business: its aggregates, the handlers of its commands, its routes, its projections and
+    what they are asked.
+    """
 
     name: str
     aggregates: Sequence[type[Aggregate]]
     handlers: Mapping[type[Command], Handler]
     routes: ContextRoutes
-    projections: Sequence[Projection]
+    projections: Sequence[Projection] = ()
+    queries: Sequence[ProjectionQuery] = ()
 
 
 CONTEXTS: Final = (
     Context(
-        "finance",
-        (Account, FiscalCalendar, ApprovalPolicy, JournalEntry),
-        FINANCE_HANDLERS,
-        FINANCE,
-        FINANCE_PROJECTIONS,
+        name="finance",
+        aggregates=(Account, FiscalCalendar, ApprovalPolicy, JournalEntry),
+        handlers=FINANCE_HANDLERS,
+        routes=FINANCE,
+        projections=FINANCE_PROJECTIONS,
+        queries=FINANCE_QUERIES,
     ),
 )
 
@@ -52,3 +56,8 @@ def handlers() -> dict[type[Command], Handler]:
 def projections() -> list[Projection]:
     """Every projection of the system."""
     return [projection for context in CONTEXTS for projection in context.projections]
+
+
+def queries() -> list[ProjectionQuery]:
+    """Every question that projections answer."""
+    return [query for context in CONTEXTS for query in context.queries]

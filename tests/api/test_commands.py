@@ -6,8 +6,8 @@ from uuid import UUID
 
 import pytest
 
-from api.commands import instant
 from api.ports import ApiSettings
+from api.reply import instant
 from commands.bus import Answer, Command, Context
 from commands.errors import ConcurrencyConflict, IdempotencyKeyReused, VersionMismatch
 from domain.finance.account import AccountExists, AccountNotFound
@@ -236,7 +236,7 @@ async def test_traceparent_is_kept_when_well_formed(client, world, given, kept):
     [
         ("GET", "/nowhere", 404, "not_found"),
         ("GET", "/v1/finance/accounts/", 404, "not_found"),
-        ("GET", "/v1/finance/trial-balance", 404, "not_found"),
+        ("GET", "/v1/finance/trial-balances", 404, "not_found"),
         ("PATCH", ENTRIES, 405, "method_not_allowed"),
         ("DELETE", "/v1/finance/accounts", 405, "method_not_allowed"),
         ("BREW", "/v1/commands", 405, "method_not_allowed"),

@@ -6,7 +6,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from api.queries import cursor
+from api.params import cursor
 from domain.finance.account import CHART_SERIES, Account, AccountType, account_id
 from domain.finance.approval_policy import ApprovalPolicy
 from domain.finance.books import Books

@@ -143,13 +143,15 @@ def test_several_workers_report_one_sum(tmp_path: Path):
 
 
 async def test_the_description_has_every_route_and_nothing_else(world):
-    """OpenAPI 3.1; projections are described when they come."""
+    """OpenAPI 3.1."""
     async with anonymous(world) as client:
         document = (await client.get("/openapi.json")).json()
     assert document["openapi"] == "3.1.0"
     described = {(method.upper(), path) for path, each in document["paths"].items() for method in each}
     routed = {(route.method, route.path) for route in FINANCE.commands}
     routed |= {("GET", view.path) for view in FINANCE.views} | {("GET", each.path) for each in FINANCE.lists}
+    routed |= {("GET", report.path) for report in FINANCE.reports}
+    routed |= {("GET", search.path) for search in FINANCE.searches}
     service = {("GET", path) for path in ("/health/live", "/health/ready", "/metrics")}
     assert described == routed | service | {("POST", "/v1/commands"), ("GET", "/v1/events")}
 

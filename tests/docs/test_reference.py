@@ -116,7 +116,9 @@ def needed() -> set[str]:
     posting = {"finance.journal_entries:post", "finance.journal_entries:write"}
     queries = {each.permission for context in CONTEXTS for each in context.routes.views}
     lists = {each.permission for context in CONTEXTS for each in context.routes.lists}
-    return fixed | posting | queries | lists | {stream.PERMISSION}
+    reports = {each.permission for context in CONTEXTS for each in context.routes.reports}
+    searches = {each.permission for context in CONTEXTS for each in context.routes.searches}
+    return fixed | posting | queries | lists | reports | searches | {stream.PERMISSION}
 
 
 def test_every_permission_and_role_is_there_and_no_other() -> None:
@@ -134,7 +136,9 @@ def test_every_route_is_there_and_no_other() -> None:
     }
     views = {f"GET {each.path}" for context in CONTEXTS for each in context.routes.views}
     lists = {f"GET {each.path}" for context in CONTEXTS for each in context.routes.lists}
-    queries = views | lists | {f"GET {stream.PATH}"}
+    reports = {f"GET {each.path}" for context in CONTEXTS for each in context.routes.reports}
+    searches = {f"GET {each.path}" for context in CONTEXTS for each in context.routes.searches}
+    queries = views | lists | reports | searches | {f"GET {stream.PATH}"}
     table = {
         name: row[1]
         for row in rows(REFERENCE / "http.md")

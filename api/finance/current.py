@@ -1,4 +1,4 @@
-"""Finance: its routes, and how its aggregates look from outside."""
+"""Finance: how its aggregates look from outside, as they are now."""
 
 import asyncio
 import re
@@ -10,32 +10,12 @@ from typing import Final, Literal
 from uuid import UUID
 
 from api.errors import NotFound
-from api.routing import CommandRoute, ContextRoutes, ListRoute, Page, Query, View, ViewRoute
-from commands.finance import (
-    CloseAccount,
-    ClosePeriod,
-    DiscardDraft,
-    LockPeriod,
-    OpenAccount,
-    OpenFiscalYear,
-    PostDraft,
-    PostJournalEntry,
-    ReopenPeriod,
-    ReverseJournalEntry,
-    SetApprovalPolicy,
-)
+from api.routing import Page, Query, View
 from domain.finance.account import CHART_SERIES, Account, AccountNotFound, AccountType, account_id
 from domain.finance.double_entry import JournalLine
 from domain.finance.fiscal_calendar import FiscalCalendar, Period, PeriodStatus, calendar_id
 from domain.finance.journal_entry import EntryStatus, JournalEntry
 from domain.shared.money import amount_text
-
-ACCOUNTS: Final = "/v1/finance/accounts"
-PERIODS: Final = "/v1/finance/periods"
-ENTRIES: Final = "/v1/finance/journal-entries"
-_ACCOUNT: Final = f"{ACCOUNTS}/{{code}}"
-_PERIOD: Final = f"{PERIODS}/{{period}}"
-_ENTRY: Final = f"{ENTRIES}/{{id}}"
 
 _CODE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,63}")
 # One reader of a long list does not get to fill the queue to the database.
@@ -208,28 +188,3 @@ _SHOWN: Final[dict[EntryStatus, Literal["draft", "posted", "reversed"]]] = {
     EntryStatus.POSTED: "posted",
     EntryStatus.REVERSED: "reversed",
 }
-
-FINANCE: Final = ContextRoutes(
-    name="finance",
-    commands=(
-        CommandRoute("POST", ENTRIES, PostJournalEntry, location=_ENTRY),
-        CommandRoute("POST", f"{_ENTRY}/post", PostDraft, location=_ENTRY),
-        CommandRoute("POST", f"{_ENTRY}/reverse", ReverseJournalEntry, location=_ENTRY),
-        CommandRoute("DELETE", _ENTRY, DiscardDraft),
-        CommandRoute("POST", ACCOUNTS, OpenAccount, location=_ACCOUNT),
-        CommandRoute("POST", f"{_ACCOUNT}/close", CloseAccount, location=_ACCOUNT),
-        CommandRoute("POST", "/v1/finance/fiscal-years", OpenFiscalYear, location=PERIODS),
-        CommandRoute("POST", f"{_PERIOD}/close", ClosePeriod, location=PERIODS),
-        CommandRoute("POST", f"{_PERIOD}/reopen", ReopenPeriod, location=PERIODS),
-        CommandRoute("POST", f"{_PERIOD}/lock", LockPeriod, location=PERIODS),
-        CommandRoute("PUT", "/v1/finance/approval-policy", SetApprovalPolicy),
-    ),
-    views=(
-        ViewRoute(_ACCOUNT, "finance.accounts:read", AccountView, account),
-        ViewRoute(_ENTRY, "finance.journal_entries:read", JournalEntryView, journal_entry),
-    ),
-    lists=(
-        ListRoute(ACCOUNTS, "finance.accounts:read", AccountView, "finance.account", accounts),
-        ListRoute(PERIODS, "finance.periods:read", PeriodView, "finance.period", periods),
-    ),
-)
