@@ -1,4 +1,6 @@
-"""Builds the running parts from settings: the event store, the bus over it, the API over both; the relay."""
+"""Builds the running parts from settings: the event store, the bus over it, the API over both; the relay and
+the worker.
+"""
 
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -15,7 +17,7 @@ from api import app
 from api.ports import ApiSettings, Check, Checks
 from commands.bus import Bus
 from erp.checks import ask_kafka
-from erp.contexts import CONTEXTS, aggregates, handlers
+from erp.contexts import CONTEXTS, aggregates, handlers, projections
 from erp.embedded.clickhouse import ClickhouseError, EmbeddedClickhouse
 from erp.embedded.kafka import EmbeddedKafka, KafkaError
 from erp.settings import KafkaSettings, Settings, SettingsError, load_settings
@@ -27,7 +29,11 @@ from eventstore.relay import Relay, RelayOptions
 from eventstore.store import EventStore, StoreOptions
 from eventstore.tree_head import HeadSigner
 from projections.clickhouse import ClickHouse
+from projections.ingest import Ingest
+from projections.projector import Projector
 from projections.reading import ReadSide
+from projections.streaming import StreamOptions
+from projections.worker import Worker
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +121,11 @@ def runs_kafka(settings: Settings) -> bool:
     return settings.embedded and not settings.kafka.bootstrap
 
 
+def runs_clickhouse(settings: Settings) -> bool:
+    """Whether the ClickHouse server is one of ours."""
+    return settings.embedded and not settings.clickhouse.url
+
+
 def clickhouse_url(settings: Settings) -> Callable[[], str]:
     """Where ClickHouse is, as of now: an embedded one may come back elsewhere. OSError: not known."""
     embedded = EmbeddedClickhouse(settings.home)
@@ -199,3 +210,30 @@ def create_relay(settings: Settings, *, from_start: bool = False) -> Relay:
         stream_types=[each.TOPIC for each in aggregates()],
         from_start=from_start,
     )
+
+
+def create_worker(settings: Settings) -> Worker:
+    """The worker of the read role, not yet running. To be called in the loop that it will run in.
+
+    Raises:
+        SettingsError: a deployment was not told where Kafka or ClickHouse is.
+    """
+    url = settings.postgres.need("worker_url")
+    if not settings.embedded and not settings.clickhouse.url:
+        raise SettingsError("ERP_CLICKHOUSE__URL is missing and this command needs it")
+    kafka = kafka_options(settings)
+    clickhouse = ClickHouse(clickhouse_url(settings))
+    codec = Codec(aggregates())
+    projector = Projector(url, clickhouse, codec, projections())
+    ingest = Ingest(
+        url, clickhouse, codec, watermark=lambda: projector.status.position, written=projector.nudge
+    )
+    # The embedded broker lets a group settle as fast as we like; others refuse less than six seconds.
+    session_timeout_s = settings.worker.session_timeout_s or (3.0 if runs_kafka(settings) else 6.0)
+    stream = StreamOptions(
+        group=f"{settings.kafka.topic_prefix}-read",
+        topics=list(kafka_topics(settings)),
+        session_timeout_s=session_timeout_s,
+        fetch_bytes_max=4 * max(settings.kafka.event_bytes_max, settings.kafka.batch_bytes_max),
+    )
+    return Worker(url, kafka, stream, clickhouse=clickhouse, ingest=ingest, projector=projector)

@@ -180,6 +180,10 @@ class WorkerSettings(Section):
 
     metrics_port: Port | None = None
     """Serves Prometheus metrics on the host of `http`; nothing is served where it is not given."""
+    session_timeout_s: Annotated[float, Field(ge=1, le=300)] | None = None
+    """Of the consumer group: after so long without a sign of life the others take over. 3 with the embedded
+    broker; else 6, below which Kafka refuses it unless its `group.min.session.timeout.ms` says otherwise.
+    """
 
 
 class AuditSettings(Section):

@@ -20,6 +20,7 @@ VERBS = {
     "up": "erp.cli.serve:up",
     "api": "erp.cli.serve:api",
     "relay": "erp.cli.relay:relay",
+    "worker": "erp.cli.worker:worker",
     "migrate": "erp.cli.serve:migrate",
     "tenant": "erp.cli.tenant:tenant",
     "token": "erp.cli.token:token",

@@ -1,9 +1,9 @@
-"""`erp up`: Postgres, migrations, the demo company, Kafka, relay, API; watched, restarted, stopped in
-reverse.
+"""`erp up`: Postgres, migrations, the demo company, Kafka, ClickHouse, relay, worker, API; watched,
+restarted, stopped in reverse.
 
 Promises: one `erp up` per home; a child or a server that dies is started again, ever more slowly while it
-keeps dying; Ctrl-C and SIGTERM drain the API, then the relay, before the servers stop; and after a kill -9 of
-this process the children notice, drain, and are the last ones out, so nothing runs on unwatched.
+keeps dying; Ctrl-C and SIGTERM drain the API, then worker and relay, before the servers stop; and after a
+kill -9 of this process the children notice, drain, and are the last ones out, so nothing runs on unwatched.
 """
 
 import asyncio
@@ -17,6 +17,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from types import FrameType
 from typing import IO, Self
@@ -25,6 +26,7 @@ import click
 
 from erp import bootstrap, tenants
 from erp.embedded.banner import banner
+from erp.embedded.clickhouse import EmbeddedClickhouse
 from erp.embedded.kafka import EmbeddedKafka
 from erp.embedded.postgres import EmbeddedPostgres
 from erp.embedded.server import kept_up
@@ -74,27 +76,49 @@ class Supervisor:
 
     def _children(self) -> "list[Child]":
         """In the order in which they start; they stop in reverse, the API first."""
-        api = Child(self._settings)
-        if not self._settings.embedded and not self._settings.kafka.bootstrap:
-            return [api]
-        return [Child(self._settings, "relay", "the relay"), api]
+        settings = self._settings
+        has_kafka = settings.embedded or bool(settings.kafka.bootstrap)
+        has_clickhouse = settings.embedded or bool(settings.clickhouse.url)
+        children = []
+        if has_kafka:
+            children.append(Child(settings, "relay", "the relay"))
+        if has_kafka and has_clickhouse:
+            children.append(Child(settings, "worker", "the worker"))
+        return [*children, Child(settings)]
 
     def _prepare(self, stack: ExitStack) -> None:
-        """Postgres, schema, the demo company and Kafka, each only once it is needed and missing."""
+        """Servers, schema and the demo company, each only once it is needed and missing."""
         settings = self._settings
-        if settings.embedded:
-            self._say(f"starting Postgres in {settings.home}")
-            stack.enter_context(kept_up(stack.enter_context(EmbeddedPostgres(settings.home))))
-        for name in migrate(settings.postgres.need("owner_url")):
-            self._say(f"migrated: {name}")
-        # Seeded once: a company that is there stays as its people have made it.
-        if asyncio.run(
-            tenants.create_tenant(settings, DEMO_TENANT, chart="standard", currency="EUR", timezone="UTC")
-        ):
-            self._say(f"made the company {DEMO_TENANT!r} with a standard chart of accounts")
-        if bootstrap.runs_kafka(settings):
-            kafka = stack.enter_context(EmbeddedKafka(settings.home, bootstrap.kafka_topics(settings)))
-            stack.enter_context(kept_up(kafka))
+        with self._clickhouse_meanwhile(stack):
+            if settings.embedded:
+                self._say(f"starting Postgres, Kafka and ClickHouse in {settings.home}")
+                stack.enter_context(kept_up(stack.enter_context(EmbeddedPostgres(settings.home))))
+            for name in migrate(settings.postgres.need("owner_url")):
+                self._say(f"migrated: {name}")
+            # Seeded once: a company that is there stays as its people have made it.
+            if asyncio.run(
+                tenants.create_tenant(settings, DEMO_TENANT, chart="standard", currency="EUR", timezone="UTC")
+            ):
+                self._say(f"made the company {DEMO_TENANT!r} with a standard chart of accounts")
+            if bootstrap.runs_kafka(settings):
+                kafka = stack.enter_context(EmbeddedKafka(settings.home, bootstrap.kafka_topics(settings)))
+                stack.enter_context(kept_up(kafka))
+
+    @contextmanager
+    def _clickhouse_meanwhile(self, stack: ExitStack) -> Iterator[None]:
+        """ClickHouse starts while the block runs, for its engine takes as long to load as all the rest."""
+        if not bootstrap.runs_clickhouse(self._settings):
+            yield
+            return
+        clickhouse = EmbeddedClickhouse(self._settings.home)
+        with ThreadPoolExecutor(1) as beside:
+            starting = beside.submit(clickhouse.__enter__)
+            try:
+                yield
+            finally:
+                stack.push(clickhouse)
+        starting.result()
+        stack.enter_context(kept_up(clickhouse))
 
     def _serve(self, *children: "Child") -> None:
         """Start them, tell the person when the last, the API, is ready; keep them up until told to stop."""

@@ -1,0 +1,210 @@
+"""Ingest: the events of Kafka's messages into the log copy.
+
+Promises: what `take` has answered for is in ClickHouse. Nothing that comes by Kafka is believed: each event
+proves itself by its leaf hash, and what does not, or cannot be read at all, is counted and left out, for the
+projector fetches what is missing from the store. A ClickHouse or Postgres that is gone is waited for.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
+
+import psycopg
+
+from eventstore.checkpoint import read_page
+from eventstore.cloudevents import LogEvent, Published, decode_batch
+from eventstore.codec import Codec
+from eventstore.leaf import leaf_hash
+from projections import log_copy
+from projections.clickhouse import UNKNOWN_TABLE, ClickHouse, ReadSideDown, StatementFailed
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+_BACKOFF_S: Final = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
+_CONNECTION: Final[dict[str, Any]] = {
+    "autocommit": True,
+    "connect_timeout": 3,
+    "application_name": "erp worker (ingest)",
+    "options": "-c timezone=UTC -c statement_timeout=60s",
+}
+_PASSING: Final = (ReadSideDown, StatementFailed, psycopg.OperationalError, psycopg.InterfaceError)
+
+
+class _Stopped(Exception):
+    """Told to stop before it was done."""
+
+
+@dataclass
+class IngestStatus:
+    """What was done, for metrics."""
+
+    messages: int = 0
+    events: int = 0
+    """Written to the log copy, repeats included."""
+    known: int = 0
+    """Not written, for the log copy had them already."""
+    fetched: int = 0
+    """Too large for a message: read from the store."""
+    dropped: int = 0
+    """Not what the store has, or not to be written: left to the projector."""
+    unreadable: int = 0
+    """Messages that are none of ours."""
+    failures: int = 0
+    """Times that ClickHouse or Postgres was lost."""
+
+
+class Ingest:
+    """Writes what comes by Kafka into the log copy.
+
+    Args:
+        worker_url: Postgres, as erp_worker; only asked for events that no message can hold.
+        codec: whose upcasters the events pass.
+        watermark: everything up to it is in the log copy already.
+        written: called after each write.
+
+    Attributes:
+        is_busy: it has messages, and is not done with them.
+    """
+
+    def __init__(
+        self,
+        worker_url: str,
+        clickhouse: ClickHouse,
+        codec: Codec,
+        *,
+        watermark: Callable[[], int],
+        written: Callable[[], None],
+    ) -> None:
+        self._url = worker_url
+        self._clickhouse = clickhouse
+        self._codec = codec
+        self._watermark = watermark
+        self._written = written
+        self._stop = asyncio.Event()
+        self.status = IngestStatus()
+        self.is_busy = False
+
+    def stop(self) -> None:
+        """Wait for nothing any more; a write that is under way is finished."""
+        self._stop.set()
+
+    async def take(self, values: Sequence[bytes | None]) -> bool:
+        """Put the events of these messages into the log copy. True once all that are the store's are there;
+        False: told to stop before, and nothing may be taken for done. Raises nothing.
+        """
+        self.is_busy = True
+        try:
+            await self._take(values)
+        except _Stopped:
+            return False
+        else:
+            return True
+        finally:
+            self.is_busy = False
+
+    async def _take(self, values: Sequence[bytes | None]) -> None:
+        found = [each for value in values for each in self._decoded(value)]
+        watermark = self._watermark()
+        wanted = [each for each in found if each.event.position > watermark]
+        self.status.messages += len(values)
+        self.status.known += len(found) - len(wanted)
+        whole = [LogEvent(each.event, each.leaf_hash) for each in wanted if each.is_whole]
+        await self._write([logged for logged in whole if self._is_proven(logged)])
+        for each in wanted:
+            if not each.is_whole:  # one at a time: each of these is large
+                await self._write(await self._fetched(each))
+
+    def _decoded(self, value: bytes | None) -> Sequence[Published]:
+        try:
+            return decode_batch(value or b"")
+        except Exception as error:  # noqa: BLE001 - whatever somebody else has put into our topic
+            self.status.unreadable += 1
+            log.warning("a message that is none of ours is passed over: %s", one_line(error)[:200])
+            return ()
+
+    def _is_proven(self, logged: LogEvent) -> bool:
+        """Whether the event is what was hashed when it was appended."""
+        try:
+            if leaf_hash(logged.event) == logged.leaf_hash:
+                return True
+        except Exception as error:  # noqa: BLE001 - columns that no row of the log can have
+            log.debug("no leaf hash: %s", error)
+        self._drop(logged, "its leaf hash is wrong")
+        return False
+
+    def _drop(self, logged: LogEvent, why: str) -> None:
+        self.status.dropped += 1
+        log.warning("position %s is left out of what came by Kafka: %s", logged.event.position, why)
+
+    async def _fetched(self, published: Published) -> list[LogEvent]:
+        """The event from the store, if it is the one that was published."""
+        position = published.event.position
+
+        async def read() -> list[LogEvent]:
+            async with await psycopg.AsyncConnection.connect(self._url, **_CONNECTION) as connection:
+                return await read_page(connection, position - 1, events_max=1, bytes_max=1)
+
+        page = await self._persistently(read)
+        self.status.fetched += 1
+        if [logged.leaf_hash for logged in page] == [published.leaf_hash]:
+            return page
+        self._drop(LogEvent(published.event, published.leaf_hash), "the store has another event there")
+        return []
+
+    async def _write(self, events: Sequence[LogEvent]) -> None:
+        """Write them; where some cannot be written at all, the others."""
+        if not events:
+            return
+        try:
+            await self._persistently(lambda: log_copy.write(self._clickhouse, events, self._codec))
+        except _Stopped:
+            raise
+        except Exception as error:
+            if len(events) > 1:
+                middle = len(events) // 2
+                await self._write(events[:middle])
+                await self._write(events[middle:])
+                return
+            log.exception("this is a defect of ours")
+            self._drop(events[0], one_line(error))
+        else:
+            self.status.events += len(events)
+            self._written()
+
+    async def _persistently(self, work: Callable[[], Awaitable[T]]) -> T:
+        """The work's result, tried for as long as ClickHouse or Postgres is gone, or lacks its tables.
+
+        Raises:
+            _Stopped: told to stop meanwhile.
+        """
+        failures = 0
+        while True:
+            try:
+                done = await work()
+            except _PASSING as error:
+                # The projector makes the tables; a wait for it is nothing to speak of.
+                if not (isinstance(error, StatementFailed) and error.code == UNKNOWN_TABLE):
+                    if failures == 0:
+                        log.warning("ingest waits: %s", one_line(error))
+                        self.status.failures += 1
+                    failures += 1
+                await self._pause(_BACKOFF_S[min(failures, len(_BACKOFF_S) - 1)])
+            else:
+                if failures:
+                    log.info("ingest goes on")
+                return done
+
+    async def _pause(self, seconds: float) -> None:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._stop.wait(), seconds)
+            raise _Stopped
+
+
+def one_line(error: BaseException) -> str:
+    """What it says, for a log."""
+    return " ".join(str(error).split()) or type(error).__name__

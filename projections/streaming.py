@@ -1,0 +1,235 @@
+"""Faust, as far as the worker needs it: one consumer group, whose messages are handed over in batches and
+acknowledged when they are dealt with. Which settings are relied on, and why: docs/explanation/worker.md.
+
+What Faust does by itself and must not here: make topics, connect a producer, write folders, take over signals
+and logging, serve a web page, wait 1.5 s for a fetch.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Any, ClassVar, Final, NamedTuple
+
+import faust
+from aiokafka import AIOKafkaConsumer
+from aiokafka.client import AIOKafkaClient
+from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
+from aiokafka.errors import KafkaError
+from faust.app.base import BootStrategy
+from faust.contrib.asgi import bind_to_running_loop
+from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Consumer, Transport
+from yarl import URL
+
+from eventstore.publisher import KafkaOptions
+
+log = logging.getLogger(__name__)
+
+# What Faust says, under our classes' names too.
+_faust_log = logging.getLogger("faust.erp")
+
+Take = Callable[[Sequence[bytes | None]], Awaitable[bool]]
+
+CLIENT_ID: Final = "erp-worker"
+
+_BATCH_MESSAGES: Final = 50
+_WITHIN_S: Final = 0.015
+_BUFFER_MESSAGES: Final = 256
+_COMMIT_S: Final = 1.0
+_ANSWER_TIMEOUT_S: Final = 5.0
+_DAY_S: Final = 86_400
+
+
+class StreamOptions(NamedTuple):
+    """What a group consumes, and how. Units last in the names."""
+
+    group: str
+    topics: Sequence[str]
+    session_timeout_s: float = 6.0
+    fetch_wait_ms: int = 50
+    fetch_bytes_max: int = 16 * 1024 * 1024
+
+
+class NoKafka(Exception):
+    """Kafka cannot be reached, or has not all the topics yet."""
+
+
+async def require_kafka(kafka: KafkaOptions, topics: Iterable[str]) -> None:
+    """Return when Kafka answers and has these topics. Faust gives up at a start without them, or worse, goes
+    on with nothing assigned.
+
+    Raises:
+        NoKafka: it does not.
+    """
+    client = None
+    try:
+        client = AIOKafkaClient(**{**kafka.connection(), "client_id": CLIENT_ID})
+        async with asyncio.timeout(_ANSWER_TIMEOUT_S):
+            await client.bootstrap()
+            # All there are: to ask for one by its name may make it.
+            there = (await client.fetch_all_metadata()).topics()
+    except (KafkaError, OSError, TimeoutError) as error:
+        raise NoKafka(" ".join(str(error).split()) or type(error).__name__) from error
+    finally:
+        if client is not None:
+            await client.close()
+    missing = sorted(set(topics) - set(there))
+    if missing:
+        raise NoKafka(f"the relay has not made the topic {missing[0]} yet")
+
+
+class Stream(faust.App):
+    """One life of a consumer: from its start to its end, crash or not, it is never started again.
+
+    Args:
+        take: gets the values of some messages; True: done with them for good, False: given up.
+    """
+
+    logger = _faust_log
+
+    class BootStrategy(BootStrategy):
+        """Nothing is sent, so no producer connects."""
+
+        enable_kafka_producer = False
+
+    def __init__(self, kafka: KafkaOptions, options: StreamOptions, take: Take) -> None:
+        self.kafka = kafka
+        self.options = options
+        self.bootstrap = kafka.bootstrap()
+        self._take = take
+        super().__init__(
+            options.group,
+            broker=f"kafka://{self.bootstrap}",
+            store="memory://",
+            web_enabled=False,
+            worker_redirect_stdouts=False,
+            topic_disable_leader=True,
+            topic_allow_declare=False,
+            table_standby_replicas=0,
+            value_serializer="raw",
+            stream_wait_empty=True,
+            stream_buffer_maxsize=_BUFFER_MESSAGES,
+            broker_commit_interval=_COMMIT_S,
+            broker_request_timeout=max(10.0, options.session_timeout_s),
+            broker_session_timeout=options.session_timeout_s,
+            broker_max_poll_interval=_DAY_S,
+        )
+        bind_to_running_loop(self)
+        # Raw and without acks of Faust's own: decoding is ours, and nothing is done before it is durable.
+        self.agent(self.topic(*options.topics, value_type=bytes), name="ingest")(self._consume)
+        self.finalize()
+
+    async def _consume(self, stream: Any) -> None:
+        """Nothing may raise out of the body: Faust would lose the events around the one that failed."""
+        async for events in stream.noack_take(_BATCH_MESSAGES, within=_WITHIN_S):
+            if await self._take([event.value for event in events]):
+                for event in events:
+                    await stream.ack(event)
+            else:
+                # The end has come before they were dealt with, and must not wait for them.
+                self.conf.stream_wait_empty = False
+
+    @property
+    def assigned(self) -> int:
+        """How many partitions it has."""
+        return len(self._assignment or ())
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether there is a connection to a broker."""
+        consumer = self._aiokafka()
+        if consumer is None:
+            return False
+        return any(each.connected() for each in list(consumer._client._conns.values()))
+
+    def cure(self) -> str | None:
+        """Some errors of a group's coordinator are parked by aiokafka until `getmany`, which Faust never
+        calls: such a member looks alive and does nothing. Let it go on; returns the error.
+        """
+        coordinator = getattr(self._aiokafka(), "_coordinator", None)
+        if coordinator is None or coordinator._pending_exception is None or self.should_stop:
+            return None
+        parked = repr(coordinator._pending_exception)
+        self._thread().thread_loop.call_soon_threadsafe(_consume_error, coordinator)
+        return parked
+
+    async def waiting(self) -> int | None:
+        """How many messages there are for us in Kafka that were not dealt with; None when that cannot be
+        known, or we are in no group: something is wrong.
+        """
+        consumer, thread = self._aiokafka(), self._thread()
+        coordinator = getattr(consumer, "_coordinator", None)
+        if coordinator is None or not (self.assigned or coordinator.generation > 0):
+            return None
+        try:
+            async with asyncio.timeout(_ANSWER_TIMEOUT_S):
+                partitions = list(consumer.assignment())
+                ends = await thread.call_thread(consumer.end_offsets, partitions)
+                reached = [await thread.call_thread(consumer.position, each) for each in partitions]
+        except (KafkaError, OSError, TimeoutError, RuntimeError):
+            return None
+        unread: int = sum(max(0, ends[each] - at) for each, at in zip(partitions, reached, strict=True))
+        return unread + len(self.consumer.unacked)
+
+    def _thread(self) -> Any:
+        consumer: Any = self._consumer
+        return consumer._thread if consumer is not None else None
+
+    def _aiokafka(self) -> Any:
+        thread = self._thread()
+        return thread._consumer if thread is not None else None
+
+    # Faust's own, replaced
+
+    def _new_transport(self) -> Any:
+        return _Transport([URL(f"kafka://{self.bootstrap}")], self)
+
+    def _create_directories(self) -> None:
+        """No folders are needed."""
+
+
+def _consume_error(coordinator: Any) -> None:
+    try:
+        coordinator.check_errors()
+    except Exception as error:  # noqa: BLE001 - it was seen
+        log.debug("%r", error)
+
+
+class _Thread(AIOKafkaConsumerThread):
+    """The thread in which aiokafka consumes."""
+
+    logger = _faust_log
+
+    def _create_worker_consumer(self, transport: Any) -> AIOKafkaConsumer:  # noqa: ARG002
+        """Faust's, with what it does not let one set."""
+        app: Any = self.app
+        kafka, options = app.kafka, app.options
+        session_ms = round(options.session_timeout_s * 1000)
+        return AIOKafkaConsumer(
+            **{**kafka.connection(), "client_id": CLIENT_ID},
+            group_id=options.group,
+            partition_assignment_strategy=[RoundRobinPartitionAssignor],
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            max_partition_fetch_bytes=options.fetch_bytes_max,
+            fetch_max_wait_ms=options.fetch_wait_ms,
+            check_crcs=False,
+            session_timeout_ms=session_ms,
+            heartbeat_interval_ms=session_ms // 6,
+            rebalance_timeout_ms=15_000,
+            max_poll_interval_ms=_DAY_S * 1000,
+            metadata_max_age_ms=30_000,
+        )
+
+    def on_crash(self, msg: str, *fmt: Any, **kwargs: Any) -> None:
+        """Print no traceback: whoever runs the stream says what has happened."""
+
+
+class _Consumer(Consumer):
+    logger = _faust_log
+
+    def _new_consumer_thread(self) -> AIOKafkaConsumerThread:
+        return _Thread(self, loop=self.loop, beacon=self.beacon)
+
+
+class _Transport(Transport):
+    Consumer: ClassVar[type] = _Consumer

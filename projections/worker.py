@@ -1,0 +1,226 @@
+"""The worker of the read side: ingest, by Faust, and the projector beside it.
+
+Promises: workers of one group share the partitions, and what one of them had when it died is taken up by the
+rest. Without Kafka the projector goes on from Postgres; Kafka is tried again for as long as the worker runs.
+A consumer that crashed, or looks alive and does nothing, is replaced by a new one; one that cannot even be
+ended takes the worker with it (`Hung`), for whoever watches it to start another.
+"""
+
+import asyncio
+import logging
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Final
+
+import psycopg
+
+from eventstore.publisher import KafkaOptions
+from projections.clickhouse import ClickHouse
+from projections.ingest import Ingest, one_line
+from projections.projector import Projector
+from projections.streaming import NoKafka, Stream, StreamOptions, require_kafka
+
+log = logging.getLogger(__name__)
+
+_BACKOFF_S: Final = (0.2, 0.5, 1.0, 2.0)
+_LOOK_EVERY_S: Final = 0.2
+_LISTEN_EVERY_S: Final = 1.0
+_SILENCE_S: Final = 15.0
+_STOP_TIMEOUT_S: Final = 15.0
+_CONNECTION: Final[dict[str, Any]] = {
+    "autocommit": True,
+    "connect_timeout": 3,
+    "application_name": "erp worker (watch)",
+    "options": "-c statement_timeout=10s",
+}
+
+
+class Hung(Exception):
+    """Something in this process does not end; only the end of the process ends it."""
+
+
+class _Over(Exception):
+    """This consumer is of no more use."""
+
+
+@dataclass
+class WorkerStatus:
+    """How the worker is doing, for its metrics; what is done is in those of ingest and projector."""
+
+    kafka_connected: bool = False
+    partitions: int = 0
+    """Assigned to this worker."""
+    streams: int = 0
+    """Consumers that were started, one after the other."""
+    published: int = 0
+    """The position up to which the relay has published, as far as it was looked at."""
+
+
+class Worker:
+    """One process of the read role.
+
+    Args:
+        worker_url: Postgres, as erp_worker.
+        clickhouse: the client that ingest and projector share, closed at the end.
+    """
+
+    def __init__(
+        self,
+        worker_url: str,
+        kafka: KafkaOptions,
+        stream: StreamOptions,
+        *,
+        clickhouse: ClickHouse,
+        ingest: Ingest,
+        projector: Projector,
+    ) -> None:
+        self._url = worker_url
+        self._kafka = kafka
+        self._options = stream
+        self._clickhouse = clickhouse
+        self._stop = asyncio.Event()
+        self.ingest = ingest
+        self.projector = projector
+        self.status = WorkerStatus()
+
+    def stop(self) -> None:
+        """Ask it to end: what is being written is finished, the rest stays in Kafka."""
+        self._stop.set()
+        self.ingest.stop()
+        self.projector.stop()
+
+    async def run(self) -> None:
+        """Work until told to stop.
+
+        Raises:
+            Refusal: a person must decide.
+            Hung: end the process.
+        """
+        tasks = [asyncio.create_task(each) for each in (self.projector.run(), self._consume())]
+        async with self._clickhouse:
+            try:
+                await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                self.stop()
+                await asyncio.wait(tasks, timeout=2 * _STOP_TIMEOUT_S)
+        for task in tasks:
+            if not task.done():
+                raise Hung("the projector does not end")
+            task.result()
+
+    async def _consume(self) -> None:
+        """One consumer after the other, each until it is of no more use."""
+        failures = 0
+        said = ""
+        while not self._stop.is_set():
+            try:
+                await require_kafka(self._kafka, self._options.topics)
+                if failures:
+                    log.info("Kafka is there")
+                    failures = 0
+                await self._run_stream()
+            except NoKafka as error:
+                if str(error) != said:
+                    said = str(error)
+                    log.warning("Kafka: %s; trying again until it is there", said)
+                failures += 1
+            except _Over as error:
+                log.warning("consuming anew: %s", error)
+            await self._pause(_BACKOFF_S[min(failures, len(_BACKOFF_S) - 1)])
+
+    async def _run_stream(self) -> None:
+        """One consumer, from its start to its end.
+
+        Raises:
+            _Over: take another.
+            Hung: it does not end.
+        """
+        stream = Stream(self._kafka, self._options, self.ingest.take)
+        self.status.streams += 1
+        starting = asyncio.create_task(stream.start())  # not awaited: it may never come to an end
+        watching = [
+            asyncio.create_task(each)
+            for each in (self._stop.wait(), self._watch(stream, starting), self._listen(stream))
+        ]
+        try:
+            done, _ = await asyncio.wait(watching, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        finally:
+            for task in watching:
+                task.cancel()
+            await asyncio.gather(*watching, return_exceptions=True)
+            self.status.kafka_connected, self.status.partitions = False, 0
+            await _end(stream, starting)
+
+    async def _watch(self, stream: Stream, starting: "asyncio.Task[None]") -> None:
+        """Say what changes.
+
+        Raises:
+            _Over: it has crashed, or is where the broker is no more.
+        """
+        was = (True, 0)
+        while True:
+            if stream.crashed:
+                raise _Over(repr(stream.crash_reason))
+            if starting.done() and (error := starting.exception()) is not None:
+                raise _Over(one_line(error))
+            with suppress(OSError):
+                if self._kafka.bootstrap() != stream.bootstrap:
+                    raise _Over("the broker has moved")
+            if parked := stream.cure():
+                log.warning("the consumer group goes on after %s", parked)
+            now = (stream.is_connected or not starting.done(), stream.assigned)
+            if now[0] != was[0]:
+                log.warning("Kafka is back" if now[0] else "Kafka is gone")
+            if now[1] != was[1]:
+                log.info("has %s partitions of Kafka's topics", now[1])
+            was = now
+            self.status.kafka_connected, self.status.partitions = stream.is_connected, stream.assigned
+            await asyncio.sleep(_LOOK_EVERY_S)
+
+    async def _listen(self, stream: Stream) -> None:
+        """End when the relay publishes, there is something for us, and nothing comes, whatever the reason.
+
+        Raises:
+            _Over: that is so.
+        """
+        while True:
+            with suppress(psycopg.Error):
+                async with await psycopg.AsyncConnection.connect(self._url, **_CONNECTION) as connection:
+                    await self._compare(connection, stream)
+            await asyncio.sleep(_LISTEN_EVERY_S)
+
+    async def _compare(self, connection: "psycopg.AsyncConnection[Any]", stream: Stream) -> None:
+        clock = asyncio.get_running_loop().time
+        since, heard, published = clock(), -1, -1
+        while True:
+            cursor = await connection.execute("SELECT position FROM erp.relay", prepare=True)
+            ((self.status.published,),) = await cursor.fetchall()
+            messages = self.ingest.status.messages
+            if self.ingest.is_busy or messages != heard or self.status.published == published:
+                since, heard, published = clock(), messages, self.status.published
+            elif clock() - since > _SILENCE_S:
+                if await stream.waiting() != 0:
+                    raise _Over(f"nothing has come for {_SILENCE_S:g} s while the relay published")
+                since, published = clock(), self.status.published
+            await asyncio.sleep(_LISTEN_EVERY_S)
+
+    async def _pause(self, seconds: float) -> None:
+        """Sleep, unless told to stop."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._stop.wait(), seconds)
+
+
+async def _end(stream: Stream, starting: "asyncio.Task[None]") -> None:
+    """Stop it, if it can be stopped.
+
+    Raises:
+        Hung: it cannot.
+    """
+    ending = asyncio.create_task(stream.stop())
+    done, _ = await asyncio.wait({ending}, timeout=_STOP_TIMEOUT_S)
+    starting.cancel()
+    if not done:
+        raise Hung(f"the consumer does not end within {_STOP_TIMEOUT_S:g} s")
+    await asyncio.gather(ending, starting, return_exceptions=True)
