@@ -8,6 +8,7 @@ and logging, serve a web page, wait 1.5 s for a fetch.
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import suppress
 from typing import Any, ClassVar, Final, NamedTuple
 
 import faust
@@ -35,7 +36,8 @@ _BATCH_MESSAGES: Final = 50
 _WITHIN_S: Final = 0.015
 _BUFFER_MESSAGES: Final = 256
 _COMMIT_S: Final = 1.0
-_ANSWER_TIMEOUT_S: Final = 5.0
+_ANSWER_TIMEOUT_S: Final = 3.0
+_COMMIT_TIMEOUT_S: Final = 2.0
 _DAY_S: Final = 86_400
 
 
@@ -92,10 +94,7 @@ class Stream(faust.App):
 
     logger = _faust_log
 
-    class BootStrategy(BootStrategy):
-        """Nothing is sent, so no producer connects."""
-
-        enable_kafka_producer = False
+    BootStrategy: ClassVar[type[BootStrategy]] = _WithoutProducer
 
     def __init__(self, kafka: KafkaOptions, options: StreamOptions, take: Take) -> None:
         self.kafka = kafka
@@ -225,6 +224,23 @@ class _Thread(AIOKafkaConsumerThread):
             max_poll_interval_ms=_DAY_S * 1000,
             metadata_max_age_ms=30_000,
         )
+
+    async def _commit(self, offsets: Any) -> bool:
+        """False also when nobody takes them: aiokafka would wait for ever, and whoever stops us with it."""
+        try:
+            async with asyncio.timeout(_COMMIT_TIMEOUT_S):
+                return bool(await super()._commit(offsets))
+        except TimeoutError:
+            return False
+
+    async def on_thread_stop(self) -> None:
+        """Without a broker aiokafka's own end is cut short by what it cancels, and the thread would go on."""
+        with suppress(Exception, asyncio.CancelledError):
+            async with asyncio.timeout(_ANSWER_TIMEOUT_S):
+                await super().on_thread_stop()
+        if self._consumer is not None:
+            with suppress(Exception, asyncio.CancelledError):
+                await self._consumer._client.close()
 
     def on_crash(self, msg: str, *fmt: Any, **kwargs: Any) -> None:
         """Print no traceback: whoever runs the stream says what has happened."""
