@@ -108,6 +108,8 @@ async def booked_between(view: View, first: date, last: date, *, currency: str |
     """What was booked from one day to another, both included; nothing about accounts without postings in
     between. See `booked_until`.
     """
+    if last < first:
+        return []
     until, before = await asyncio.gather(
         booked_until(view, last, currency=currency), booked_before(view, first, currency=currency)
     )

@@ -38,7 +38,8 @@ SELECT
             said.journal, said.currency, said.memo, said.reference, said.drafted_by
         ]), 'an entry has journal, currency, memo, reference and drafted_by')
         + throwIf(kind = 'posted' AND number = 0, 'a posted entry has a number')
-        + throwIf(kind = 'reversed' AND isNull(said.reversed_by), 'a reversal says by which entry') AS position,
+        + throwIf(kind = 'reversed' AND isNull(reversed_by), 'a reversal says by which entry')
+        + throwIf(isNull(reverses) != isNull(said.reverses), 'an entry is named by its id') AS position,
     entry,
     kind,
     ifNull(said.journal, '') AS journal,
@@ -53,8 +54,8 @@ SELECT
     series,
     number,
     ifNull(said.drafted_by, '') AS drafted_by,
-    said.reverses::Nullable(UUID) AS reverses,
-    said.reversed_by::Nullable(UUID) AS reversed_by
+    toUUID(said.reverses) AS reverses,
+    toUUID(said.reversed_by) AS reversed_by
 FROM (
     WITH
         JSONExtract(data, 'Tuple(

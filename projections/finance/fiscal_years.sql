@@ -12,7 +12,7 @@ ORDER BY (tenant, year, position);
 
 SELECT
     tenant,
-    toUInt16(said.year::String) AS year,
+    number + throwIf(toString(number) != said.year, 'a year is a number') AS year,
     day + throwIf(toString(day) != said.start, 'a date is YYYY-MM-DD and exists') AS start,
     -- It starts with a month, and has twelve.
     addYears(day, 1) - 1 AS end,
@@ -20,6 +20,6 @@ SELECT
 FROM (
     WITH
         JSONExtract(data, 'Tuple(year Nullable(String), start Nullable(String))') AS said
-    SELECT tenant, position, said, toDate32(said.start::String) AS day
+    SELECT tenant, position, said, toUInt16(said.year::String) AS number, toDate32(said.start::String) AS day
     FROM events
 );
