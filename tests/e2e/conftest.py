@@ -8,7 +8,7 @@ import pytest
 
 from erp.embedded.postgres import EmbeddedPostgres
 from eventstore.migrate import migrate
-from tests.e2e.system import Api, Books, Home
+from tests.e2e.system import Api, Books, Home, Process, until
 
 
 @pytest.fixture(scope="session")
@@ -33,6 +33,20 @@ def one_api(home: Home) -> Iterator[Api]:
 def api(one_api: Api) -> Api:
     """An `erp api` that runs and is ready, whatever the test before did to it."""
     return one_api.start()
+
+
+@pytest.fixture
+def worker(home: Home, api: Api) -> Iterator[Process]:
+    """An `erp worker` that fills ClickHouse, which it starts, as it does the broker. Without a relay it takes
+    the events from Postgres.
+    """
+    running = Process(home.path, "worker")
+    try:
+        until(lambda: api.is_read() or not running.is_alive(), "reports are answered", 120)
+        assert running.is_alive(), running.output
+        yield running
+    finally:
+        running.end()
 
 
 @pytest.fixture

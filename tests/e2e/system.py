@@ -22,7 +22,7 @@ import psutil
 import psycopg
 
 from api.auth import AuthConfig, AuthKey, issue_token
-from erp.contexts import aggregates
+from erp.contexts import aggregates, projections
 from erp.embedded import address
 from erp.embedded.cluster import Cluster
 from erp.secrets import kept_keys
@@ -163,6 +163,12 @@ class Api:
         except httpx.HTTPError:
             return 0, {}
         return answer.status_code, answer.json()
+
+    def is_read(self) -> bool:
+        """Whether every projection answers."""
+        lines = httpx.get(f"{self.url}/metrics").text.splitlines()
+        serving = [each.split()[-1] for each in lines if each.startswith("erp_projection_serving{")]
+        return len(serving) > len(projections()) and set(serving) == {"1.0"}
 
     def socket(self) -> socket.socket:
         """A bare connection, for clients that do not behave."""

@@ -326,7 +326,8 @@ PATHS = [
     "/docs/../../../etc/passwd",
     "/docs/%2e%2e%2fpyproject.toml",
     "/openapi.json/",
-    "/v1/finance/trial-balance",
+    "/v1/finance/trial-balances",
+    "/v1/finance/accounts/%00/ledger",
 ]
 
 

@@ -71,7 +71,7 @@ def test_docs_without_internet(api: Api) -> None:
 
 
 def test_the_description(api: Api) -> None:
-    """OpenAPI 3.1 of every route of this slice, and of none that is still to come."""
+    """OpenAPI 3.1 of every route that there is, and of none that is still to come."""
     told = httpx.get(f"{api.url}/openapi.json").json()
     assert told["openapi"].startswith("3.1")
     paths = told["paths"]
@@ -80,8 +80,8 @@ def test_the_description(api: Api) -> None:
         "/v1/finance/journal-entries",
         "/v1/finance/periods/{period}/lock",
     } <= paths.keys()
-    assert "get" not in paths["/v1/finance/journal-entries"]
-    assert not [path for path in paths if re.search(r"trial-balance|ledger|inventory|sales|audit", path)]
+    assert {"get", "post"} == paths["/v1/finance/journal-entries"].keys()
+    assert not [path for path in paths if re.search(r"inventory|sales|/audit", path)]
 
 
 def _metrics(api: Api) -> str:
