@@ -10,10 +10,11 @@ from uuid import UUID
 import orjson
 
 from projections import log_copy
-from projections.clickhouse import ClickHouse
-from projections.declaration import Projection
+from projections.clickhouse import ClickHouse, StatementFailed
+from projections.declaration import Projection, table_of
 from projections.filling import rows_sql
 from projections.finance.tables import FINANCE_PROJECTIONS
+from projections.reading import Standing, Table, View
 
 
 @dataclass(frozen=True)
@@ -42,22 +43,33 @@ class Shelf:
     """Log copy and tables, empty at first."""
 
     clickhouse: ClickHouse
+    instance: UUID | None = None
     done: dict[str, int] = field(default_factory=dict)
     """How far each projection is."""
 
     async def clear(self) -> None:
         """Empty tables, made where they are missing."""
-        await log_copy.prepare(self.clickhouse)
+        if self.instance is None:
+            self.instance = (await log_copy.prepare(self.clickhouse)).instance
+            for each in FINANCE_PROJECTIONS:
+                await self.clickhouse.command(each.create_table(_table(each)))
         self.done = {}
-        await self.clickhouse.command(f"TRUNCATE TABLE {log_copy.NAME}")
-        for each in FINANCE_PROJECTIONS:
-            await self.clickhouse.command(each.create_table(_table(each)))
-            await self.clickhouse.command(f"TRUNCATE TABLE {_table(each)}")
+        for name in (log_copy.NAME, *map(_table, FINANCE_PROJECTIONS)):
+            await self.clickhouse.command(f"TRUNCATE TABLE {name}")
 
     async def record(self, events: Iterable[Happened]) -> None:
         """Put events into the log copy."""
         rows = b"\n".join(each.as_json() for each in events)
         await self.clickhouse.insert_raw(f"INSERT INTO {log_copy.NAME} FORMAT JSONEachRow", rows)
+
+    async def can_read(self, projection: Projection, position: int) -> bool:
+        """Whether the projection can read the event at a position."""
+        sql = rows_sql(projection.definition)
+        try:
+            await self.clickhouse.command(f"{sql} FORMAT Null", {"after": position - 1, "up_to": position})
+        except StatementFailed:
+            return False
+        return True
 
     async def project(
         self, projection: Projection, after: int, up_to: int, discarded: Collection[int] = ()
@@ -76,33 +88,15 @@ class Shelf:
         """All its rows, each once."""
         return await self.clickhouse.records(f"SELECT * FROM {_table(projection)} FINAL ORDER BY ALL")
 
-    def view(self, tenant: UUID, position: int) -> "ShelfView":
+    def view(self, tenant: UUID, position: int) -> View:
         """What a tenant sees at a position."""
-        return ShelfView(self, tenant, position)
-
-
-@dataclass(frozen=True)
-class ShelfView:
-    """The tables of one tenant, as they stood at one position."""
-
-    shelf: Shelf
-    tenant: UUID
-    position: int
-
-    def closed(self, projection: Projection) -> int:
-        known = min(self.position, self.shelf.done.get(projection.name, 0))
-        return known - known % projection.definition.step
-
-    async def rows(self, sql: str, **parameters: Any) -> list[dict[str, Any]]:
-        visible = ", ".join(
-            f"{each.name} AS (SELECT * FROM {_table(each)} FINAL"
-            " WHERE tenant = {tenant:UUID} AND position <= {position:UInt64})"
+        assert self.instance is not None
+        tables = {
+            each.name: Table(each.name, 1, self.instance, self.done.get(each.name, 0), each.definition.step)
             for each in FINANCE_PROJECTIONS
-            if each.name in sql
-        )
-        bound = {**parameters, "tenant": str(self.tenant), "position": self.position}
-        return await self.shelf.clickhouse.records(f"WITH {visible} {sql}", bound)
+        }
+        return View(self.clickhouse, tenant, Standing(position, tables))
 
 
 def _table(projection: Projection) -> str:
-    return f"{projection.name}_g1"
+    return table_of(projection.name, 1)
