@@ -14,6 +14,7 @@ from api import app
 from api.ports import ApiSettings
 from commands.bus import Bus
 from erp.contexts import CONTEXTS, aggregates, handlers
+from erp.embedded.clickhouse import ClickhouseError, EmbeddedClickhouse
 from erp.embedded.kafka import EmbeddedKafka, KafkaError
 from erp.settings import KafkaSettings, Settings, SettingsError, load_settings
 from erp.tokens import auth_config
@@ -161,3 +162,28 @@ def create_relay(settings: Settings, *, from_start: bool = False) -> Relay:
         stream_types=[each.TOPIC for each in aggregates()],
         from_start=from_start,
     )
+
+
+def runs_clickhouse(settings: Settings) -> bool:
+    """Whether the ClickHouse server is one of ours."""
+    return settings.embedded and not settings.clickhouse.url
+
+
+def clickhouse_url(settings: Settings) -> Callable[[], str]:
+    """Where ClickHouse is, asked again at each connect; OSError: an embedded one was never started.
+
+    Raises:
+        SettingsError: a deployment was not told.
+    """
+    given = settings.clickhouse.url
+    if not given and not settings.embedded:
+        raise SettingsError("ERP_CLICKHOUSE__URL is missing and this command needs it")
+    embedded = EmbeddedClickhouse(settings.home)
+
+    def url() -> str:
+        try:
+            return given or embedded.url
+        except ClickhouseError as error:
+            raise ConnectionError(str(error)) from None
+
+    return url

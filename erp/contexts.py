@@ -13,16 +13,18 @@ from domain.finance.approval_policy import ApprovalPolicy
 from domain.finance.fiscal_calendar import FiscalCalendar
 from domain.finance.journal_entry import JournalEntry
 from domain.shared.aggregate import Aggregate
+from projections.declaration import Projection
 
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """A part of the business: its aggregates, the handlers of its commands, its routes."""
+    """A part of the business: its aggregates, the handlers of its commands, its routes, its projections."""
 
     name: str
     aggregates: Sequence[type[Aggregate]]
     handlers: Mapping[type[Command], Handler]
     routes: ContextRoutes
+    projections: Sequence[Projection] = ()
 
 
 CONTEXTS: Final = (
@@ -38,3 +40,8 @@ def aggregates() -> list[type[Aggregate]]:
 def handlers() -> dict[type[Command], Handler]:
     """Every command with its handler."""
     return {command: handler for context in CONTEXTS for command, handler in context.handlers.items()}
+
+
+def projections() -> list[Projection]:
+    """Every projection of the system."""
+    return [projection for context in CONTEXTS for projection in context.projections]

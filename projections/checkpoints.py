@@ -47,6 +47,10 @@ class Generation(NamedTuple):
         """Its table in ClickHouse."""
         return table_of(self.projection, self.generation)
 
+    def is_by(self, projection: Projection) -> bool:
+        """Whether it is made by what the projection says today."""
+        return self.version == projection.version and self.definition == projection.definition
+
 
 class Standing(NamedTuple):
     """Which generation of a projection answers, and which one is kept to go back to."""

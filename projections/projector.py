@@ -17,18 +17,18 @@ from typing import Any, Final
 import psycopg
 
 from eventstore.codec import Codec
-from eventstore.refusal import Refusal
-from projections import checkpoints, log_copy, tables
-from projections.checkpoints import Connection, Generation, LogCopy, Moved
+from projections import checkpoints, locks, log_copy, tables
+from projections.checkpoints import Connection, Generation, Moved
 from projections.clickhouse import ClickHouse, ReadSideDown, StatementFailed
 from projections.declaration import Projection
 from projections.filling import RANGE_EVENTS_MAX, Filling
 from projections.log_copy import Whereabouts
+from projections.refeed import StoreCopy
+from projections.settling import settled_log_copy
 from projections.watermark import LookAgain, Watermark
 
 log = logging.getLogger(__name__)
 
-_LOCK: Final = 4712820730
 _STAND_BY_S: Final = 0.25
 _BACKOFF_S: Final = (0.1, 0.2, 0.5, 1.0, 2.0)
 _INTERVAL_S: Final = 0.02
@@ -53,10 +53,6 @@ _LOST: Final = (
     Moved,
     LookAgain,
 )
-
-
-class LogTooShort(Refusal):
-    """The log copy was made from a longer log."""
 
 
 @dataclass
@@ -124,9 +120,7 @@ class Projector:
         """Wait for the lock; False when told to stop meanwhile."""
         waiting = False
         while not self._stop.is_set():
-            cursor = await connection.execute("SELECT pg_try_advisory_lock(%s)", [_LOCK])
-            row = await cursor.fetchone()
-            if row is not None and row[0]:
+            if await locks.try_hold(connection, locks.PROJECTOR):
                 return True
             if not waiting:
                 waiting = True
@@ -136,9 +130,10 @@ class Projector:
 
     async def _be_active(self, connection: Connection) -> None:
         place = await log_copy.prepare(self._clickhouse)
-        copied = await self._settled_log_copy(connection, place)
+        copied = await settled_log_copy(connection, self._clickhouse, place, self._projections)
         generations = [await self._working(connection, each, place) for each in self._projections]
-        watermark = self._watermark = Watermark(connection, self._clickhouse, self._codec, copied, place)
+        store = StoreCopy(self._url, self._clickhouse, self._codec)
+        watermark = self._watermark = Watermark(connection, self._clickhouse, store, copied, place)
         self.status.active = True
         log.info("active: the log copy stands at %s", copied.position)
         stopped = asyncio.create_task(self._stop.wait())
@@ -167,43 +162,24 @@ class Projector:
 
     # What is there
 
-    async def _settled_log_copy(self, connection: Connection, place: Whereabouts) -> LogCopy:
-        """The watermark, once it is known to be true of this ClickHouse and this Postgres."""
-        copied = await checkpoints.log_copy(connection)
-        head = await checkpoints.head(connection)
-        if copied.position > head:
-            raise LogTooShort(
-                f"the log copy stands at {copied.position} and the log ends at {head}: Postgres was "
-                "restored in part. `erp projections reset --yes` forgets the read side, which is made anew"
-            )
-        if copied.instance != place.instance:
-            return await self._start_over(connection, place, "a ClickHouse that was not used before")
-        if await log_copy.count(self._clickhouse, copied.position) < copied.position:
-            return await self._start_over(connection, place, "ClickHouse has lost events")
-        await tables.forget_after(self._clickhouse, log_copy.NAME, head)
-        return copied
-
-    async def _start_over(self, connection: Connection, place: Whereabouts, why: str) -> LogCopy:
-        """Nothing that was projected counts any more, and each row of the log copy is looked at again."""
-        log.warning("%s: every projection is made anew", why)
-        await checkpoints.stop_serving(connection)
-        for projection in self._projections:
-            forgotten = await checkpoints.forget_generations(connection, projection.name, kept=())
-            await tables.drop(self._clickhouse, forgotten)
-        await tables.forget_after(self._clickhouse, log_copy.NAME, await checkpoints.head(connection))
-        return await checkpoints.begin_log_copy(connection, place.instance, 0)
-
     async def _working(
         self, connection: Connection, projection: Projection, place: Whereabouts
     ) -> Generation:
-        """The generation to bring on: the one that answers, else the newest, else a new one."""
+        """The generation to bring on: the one that answers, else the newest of today's definition, else a new
+        one.
+        """
         standing = (await checkpoints.standings(connection)).get(projection.name)
         serving = standing.serving if standing else None
-        for generation in await checkpoints.generations(connection, projection.name):
-            if serving in {None, generation.generation} and generation.instance == place.instance:
-                if await self._is_whole(connection, generation, place):
-                    return generation
-                break
+        usable = [
+            each
+            for each in await checkpoints.generations(connection, projection.name)
+            if each.instance == place.instance
+            and (serving == each.generation or (serving is None and each.is_by(projection)))
+        ]
+        # While nothing answers, what is there may be what a rebuild is filling.
+        rebuilt = serving is None and await locks.holder(connection, locks.rebuild_of(projection.name))
+        if usable and not rebuilt and await self._is_whole(connection, usable[0], place):
+            return usable[0]
         return await tables.begin(self._clickhouse, connection, projection, place)
 
     async def _is_whole(self, connection: Connection, generation: Generation, place: Whereabouts) -> bool:
@@ -273,10 +249,10 @@ class Projector:
         """The generation that answers now; somebody has switched."""
         standing = (await checkpoints.standings(connection)).get(outdated.projection)
         for generation in await checkpoints.generations(connection, outdated.projection):
-            is_it = standing is not None and standing.serving in {None, generation.generation}
+            is_it = standing is not None and standing.serving == generation.generation
             if is_it and generation.instance == place.instance:
                 return generation
-        raise LookAgain(f"no generation of {outdated.projection} is left")
+        raise LookAgain(f"no generation of {outdated.projection} answers")
 
     async def _pause(self, seconds: float) -> None:
         """Sleep, unless told to stop."""

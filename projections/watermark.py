@@ -12,11 +12,11 @@ from itertools import takewhile
 from typing import Final, NamedTuple
 
 from eventstore.checkpoint import read_page
-from eventstore.codec import Codec
 from projections import checkpoints, log_copy
 from projections.checkpoints import Connection, LogCopy
 from projections.clickhouse import ClickHouse
 from projections.log_copy import TailRow, Whereabouts
+from projections.refeed import COPY_EVENTS_MAX, StoreCopy
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +27,9 @@ _PATIENCE_WITHOUT_KAFKA_S: Final = 0.1
 _PAGE_EVENTS: Final = 5000
 _PAGE_BYTES: Final = 16 * 1024 * 1024
 _STRETCHES_KEPT: Final = 64
+# From here on it is faster not to take each event into the hand.
+_LONG_EVENTS: Final = 2000
+_LOOK_EVERY_S: Final = 1.0
 
 
 class LookAgain(Exception):
@@ -48,19 +51,19 @@ class Watermark:
         self,
         connection: Connection,
         clickhouse: ClickHouse,
-        codec: Codec,
+        store: StoreCopy,
         copied: LogCopy,
         place: Whereabouts,
     ) -> None:
         self._connection = connection
         self._clickhouse = clickhouse
-        self._codec = codec
+        self._store = store
         self._copied = copied
         self._place = place
         self._moved = asyncio.Condition()
         self._rows_came = asyncio.Event()
         self._stretches: deque[_Stretch] = deque(maxlen=_STRETCHES_KEPT)
-        self._stands_since = asyncio.get_running_loop().time()
+        self._stands_since = self._looked_at = asyncio.get_running_loop().time()
         self._kafka_is_silent = False
         self.head = copied.position
         self.healed = 0
@@ -92,7 +95,8 @@ class Watermark:
         """Move on for ever.
 
         Raises:
-            LookAgain: another ClickHouse, or one that was started again; a log that is shorter.
+            LookAgain: another ClickHouse, or one that was started again; a log that is shorter; a watermark
+                that somebody else has moved.
         """
         while True:
             self.head = await checkpoints.head(self._connection)
@@ -100,9 +104,19 @@ class Watermark:
                 raise LookAgain(f"the log ends at {self.head}: Postgres was restored to an earlier point")
             if self.head == self.position:
                 self._stands_since = asyncio.get_running_loop().time()
+                await self._look_now_and_then()
                 await self._wait()
             else:
                 await self._come_closer()
+
+    async def _look_now_and_then(self) -> None:
+        """Where nothing happens, nothing else would show that what is there has been wiped or reset."""
+        now = asyncio.get_running_loop().time()
+        if now - self._looked_at >= _LOOK_EVERY_S:
+            self._looked_at = now
+            await self._require_same_clickhouse()
+            if await checkpoints.log_copy(self._connection) != self._copied:
+                raise LookAgain("somebody else has moved the watermark")
 
     async def _come_closer(self) -> None:
         await self._require_same_clickhouse()
@@ -145,20 +159,34 @@ class Watermark:
         return asyncio.get_running_loop().time() - self._stands_since > patience_s
 
     async def _heal(self, up_to: int) -> None:
-        """Fetch what is missing from the store, page by page."""
+        """Fetch what is missing from the store."""
         if not self._kafka_is_silent:
             log.info("events after %s do not come by Kafka: fetched from the store", self.position)
         self._kafka_is_silent = True
         while self.position < up_to:
-            types = await self._fetch(self.position, up_to)
-            await self._move(self._fetched_to, types)
+            if up_to - self.position >= _LONG_EVENTS:
+                await self._heal_at_length(min(up_to, self.position + COPY_EVENTS_MAX))
+            else:
+                types = await self._fetch(self.position, up_to)
+                await self._move(self._fetched_to, types)
+
+    async def _heal_at_length(self, up_to: int) -> None:
+        copied = await self._store.copy(self.position, up_to)
+        if copied < up_to - self.position:
+            raise LookAgain("the log has become shorter")
+        self.healed += copied
+        cursor = await self._connection.execute(
+            "SELECT DISTINCT type FROM erp.events WHERE position > %s AND position <= %s",
+            [self.position, up_to],
+        )
+        await self._move(up_to, frozenset(name for (name,) in await cursor.fetchall()))
 
     async def _fetch(self, after: int, up_to: int) -> frozenset[str]:
         """Copy a page of the store's events, and return their types."""
         page = await read_page(self._connection, after, min(_PAGE_EVENTS, up_to - after), _PAGE_BYTES)
         if not page:
             raise LookAgain("the log has become shorter")
-        await log_copy.write(self._clickhouse, page, self._codec)
+        await log_copy.write(self._clickhouse, page, self._store.codec)
         self.healed += len(page)
         self._fetched_to = page[-1].event.position
         return frozenset(logged.event.type for logged in page)
