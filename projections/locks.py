@@ -2,7 +2,9 @@
 
 import asyncio
 import zlib
-from typing import Final
+from typing import Any, Final
+
+import psycopg
 
 from projections.checkpoints import Connection
 
@@ -14,6 +16,14 @@ _WREST_TRIES_MAX: Final = 500
 _TURN_S: Final = 0.02
 
 
+_SESSION: Final[dict[str, Any]] = {
+    "autocommit": True,
+    "connect_timeout": 5,
+    "options": "-c timezone=UTC -c tcp_keepalives_idle=5 -c tcp_keepalives_interval=5",
+}
+_NAME_LENGTH_MAX: Final = 63
+
+
 class StillHeld(Exception):
     """It could not be wrested from who holds it."""
 
@@ -21,6 +31,11 @@ class StillHeld(Exception):
 def rebuild_of(projection: str) -> int:
     """Its session fills the next generation of this projection."""
     return _REBUILDS | zlib.crc32(projection.encode())
+
+
+async def session(url: str, name: str) -> Connection:
+    """A session whose name says who holds what it holds."""
+    return await psycopg.AsyncConnection.connect(url, application_name=name[:_NAME_LENGTH_MAX], **_SESSION)
 
 
 async def try_hold(connection: Connection, lock: int) -> bool:

@@ -21,10 +21,10 @@ from projections import checkpoints, locks, log_copy, tables
 from projections.checkpoints import Connection, Generation, Moved
 from projections.clickhouse import ClickHouse, ReadSideDown, StatementFailed
 from projections.declaration import Projection
-from projections.filling import RANGE_EVENTS_MAX, Filling
+from projections.filling import Filling
 from projections.log_copy import Whereabouts
-from projections.refeed import StoreCopy
 from projections.settling import settled_log_copy
+from projections.store_copy import StoreCopy
 from projections.watermark import LookAgain, Watermark
 
 log = logging.getLogger(__name__)
@@ -33,9 +33,6 @@ _STAND_BY_S: Final = 0.25
 _BACKOFF_S: Final = (0.1, 0.2, 0.5, 1.0, 2.0)
 _INTERVAL_S: Final = 0.02
 _BLOCKED_S: Final = 2.0
-# ClickHouse flushes nothing: a power loss may take rows of the last half minute. So many positions are that,
-# at any speed that it is fed with here.
-_REPEATED_EVENTS: Final = 2 * RANGE_EVENTS_MAX
 _CONNECTION: Final[dict[str, Any]] = {
     "autocommit": True,
     "connect_timeout": 3,
@@ -188,18 +185,8 @@ class Projector:
             log.warning("the table %s is gone: it is made anew", generation.table)
             await checkpoints.stop_serving(connection, generation.projection)
             return False
-        await tables.forget_after(self._clickhouse, generation.table, generation.position)
-        if await _was_started_since(connection, generation, place):
-            await self._repeat(await self._filling(connection, generation))
+        await (await self._filling(connection, generation)).settle(place)
         return True
-
-    async def _repeat(self, filling: Filling) -> None:
-        """Bring back what a power loss may have taken from its table."""
-        end = filling.generation.position
-        after = filling.whole_steps(max(0, end - _REPEATED_EVENTS))
-        if after < end:
-            with suppress(StatementFailed):
-                await filling.insert(after, end)
 
     # Going on
 
@@ -258,17 +245,6 @@ class Projector:
         """Sleep, unless told to stop."""
         with suppress(TimeoutError):
             await asyncio.wait_for(self._stop.wait(), seconds)
-
-
-async def _was_started_since(connection: Connection, generation: Generation, place: Whereabouts) -> bool:
-    """Whether ClickHouse was started after this generation was last moved on."""
-    cursor = await connection.execute(
-        """SELECT clock_timestamp() - moved_at > make_interval(secs => %s) FROM erp.projection_generations
-            WHERE projection = %s AND generation = %s""",
-        [place.uptime_s + 1, generation.projection, generation.generation],
-    )
-    row = await cursor.fetchone()
-    return row is not None and bool(row[0])
 
 
 def _one_line(error: BaseException) -> str:

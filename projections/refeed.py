@@ -1,212 +1,115 @@
-"""Copies the store's log into the log copy without taking each event into the hand.
+"""The log copy brought up to the head of the log, with a worker or without.
 
-What Postgres' COPY says of a row is what ClickHouse reads as TabSeparated, escapes and all. Events that must
-pass an upcaster, or whose bytes are not JSON, go by way of Python.
+Where a projector is active it moves the watermark, and what is copied beside it are the store's own rows.
+Where none is, this takes its place for as long as it needs to.
 """
 
 import asyncio
-import json
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import ExitStack, closing, suppress
-from typing import Any, Final, NamedTuple
+from collections.abc import Sequence
+from typing import Final
 
-import psycopg
-
-from eventstore.cloudevents import LogEvent
-from eventstore.codec import ENCODING, Codec
-from eventstore.leaf import StoredEvent
-from projections import digests, log_copy
+from eventstore.codec import Codec
+from projections import checkpoints, locks, log_copy
 from projections.checkpoints import Connection
-from projections.clickhouse import ClickHouse, ReadSideDown, StatementFailed
-from projections.digests import RANGE_EVENTS
+from projections.clickhouse import ClickHouse, ReadSideDown
+from projections.declaration import Projection
+from projections.settling import settled_log_copy
+from projections.store_copy import Reached, StoreCopy
 
-COPY_EVENTS_MAX: Final = 4 * RANGE_EVENTS
-_PIECE_BYTES: Final = 1024 * 1024
-_BATCH_EVENTS: Final = 5000
-_BATCH_BYTES: Final = 16 * 1024 * 1024
-_FETCHED_AT_ONCE: Final = 200
-_CONNECTION: Final[dict[str, Any]] = {
-    "autocommit": True,
-    "connect_timeout": 3,
-    "application_name": "erp log copy",
-    "client_encoding": "utf8",
-    "options": "-c timezone=UTC -c datestyle=ISO -c tcp_keepalives_idle=5",
-}
-# As the columns of the log copy are written in ClickHouse.
-_AS_TEXT: Final = {
-    "number": "coalesce(number, 0)",
-    "recorded_at": "recorded_at AT TIME ZONE 'UTC'",
-    "series": "coalesce(series, '')",
-    "data": "convert_from(data, 'UTF8')",
-    "metadata": "convert_from(metadata, 'UTF8')",
-    "leaf_hash": "encode(leaf_hash, 'hex')",
-}
-_TEXT_COLUMNS: Final = ", ".join(_AS_TEXT.get(name, name) for name in log_copy.COLUMNS)
-_COLUMNS: Final = tuple(log_copy.LEAF_HEX if name == "leaf_hash" else name for name in log_copy.COLUMNS)
-_AS_IT_IS: Final = f"""encoding = '{ENCODING}'
-    AND coalesce(schema_version = (%(versions)s::jsonb ->> type)::int, true)"""
-_RANGE: Final = "position > %(after)s AND position <= %(up_to)s"
-_COPY: Final = f"COPY (SELECT {_TEXT_COLUMNS} FROM erp.events WHERE {_RANGE} AND {_AS_IT_IS}) TO STDOUT"  # noqa: S608
-_OTHERS: Final = f"""
-    SELECT {", ".join(StoredEvent._fields)}, leaf_hash FROM erp.events
-     WHERE {_RANGE} AND (%(all)s OR NOT ({_AS_IT_IS})) ORDER BY position"""  # noqa: S608 - names of ours
+_LOOK_S: Final = 0.05
+_PAUSE_S: Final = 0.5
+_FAILURES_MAX: Final = 20
 
 
-class StoreCopy:
-    """Copies from the store of this URL (as erp_worker, or whoever reads the events of all tenants)."""
+class Refeed:
+    """Brings the log copy up.
 
-    def __init__(self, url: str, clickhouse: ClickHouse, codec: Codec) -> None:
+    Args:
+        url: Postgres, as erp_worker.
+        projections: all there are; they are made anew where ClickHouse is not the one that they are in.
+        name: tells others who it is.
+    """
+
+    def __init__(
+        self, url: str, clickhouse: ClickHouse, codec: Codec, projections: Sequence[Projection], *, name: str
+    ) -> None:
         self._url = url
+        self._name = name
         self._clickhouse = clickhouse
-        self._versions = json.dumps(codec.schema_versions)
-        self.codec = codec
+        self._projections = projections
+        self._store = StoreCopy(url, clickhouse, codec)
+        self._looked_at = False
+        self.copied = 0
+        """Events that were fetched from the store here."""
 
-    async def copy(self, after: int, up_to: int) -> int:
-        """Copy the events of a range; returns how many there were. They are in the log copy then, in place of
-        rows of the same positions.
+    async def bring_up(self, reached: Reached, *, from_store: bool = False) -> int:
+        """Bring the watermark to where the log ends now, and return that position.
 
-        Raises:
-            ReadSideDown, StatementFailed: of ClickHouse.
-            psycopg.Error: of Postgres.
-        """
-        parameters = {"after": after, "up_to": up_to, "versions": self._versions, "all": False}
-        rows = _TextRows(self._url, parameters)
-        try:
-            await self._clickhouse.insert_stream(log_copy.NAME, _COLUMNS, "TabSeparated", rows)
-        except (ReadSideDown, StatementFailed):
-            if rows.error is None:
-                raise
-        finally:
-            await rows.close()
-        if isinstance(rows.error, psycopg.DataError):
-            # Bytes that say they are JSON and are not even text.
-            return await self._copy_one_by_one({**parameters, "all": True})
-        if rows.error is not None:
-            raise rows.error
-        return rows.count + await self._copy_one_by_one(parameters)
-
-    async def _copy_one_by_one(self, parameters: dict[str, Any]) -> int:
-        count = 0
-        async with await psycopg.AsyncConnection.connect(self._url, **_CONNECTION) as connection:
-            async for batch in _batches(connection, parameters):
-                count += await log_copy.write(self._clickhouse, batch, self.codec)
-        return count
-
-    async def repair(
-        self, connection: Connection, after: int, up_to: int, reached: Callable[[int], Any]
-    ) -> int:
-        """Copy those ranges of the stretch in which the log copy is not what the store has; returns how many
-        events were copied. `reached` is told up to where all is well, on the way.
+        Args:
+            reached: told up to where all is well, now and then.
+            from_store: hold every row against the store, and take it from there where it is not the same.
 
         Raises:
-            ReadSideDown, StatementFailed: of ClickHouse.
-            psycopg.Error: of Postgres.
+            Refusal: a person must decide.
+            ReadSideDown: ClickHouse cannot be reached.
         """
-        copied = 0
-        begun = after
-        async for each in self._compared(connection, after, up_to):
-            if each.fits or each.up_to - begun >= COPY_EVENTS_MAX or each.up_to == up_to:
-                end = each.after if each.fits else each.up_to
-                if end > begun:
-                    copied += await self.copy(begun, end)
-                begun = each.up_to
-                reached(each.up_to)
-        return copied
+        async with await locks.session(self._url, self._name) as connection:
+            head = await checkpoints.head(connection)
+            self._looked_at = not from_store
+            failures = 0
+            while True:
+                try:
+                    if await self._is_up(connection, head, reached):
+                        return head
+                except ReadSideDown:
+                    failures += 1
+                    if failures > _FAILURES_MAX:
+                        raise
+                    await asyncio.sleep(_PAUSE_S)
 
-    async def _compared(self, connection: Connection, after: int, up_to: int) -> AsyncIterator["_Compared"]:
-        for within in digests.ranges(after, up_to):
-            there = await digests.digest_of_log_copy(self._clickhouse, within)
-            # What is not even as many need not be looked at.
-            fits = there.events == within.up_to - within.after and there == await digests.digest_of_store(
-                connection, self.codec, within
-            )
-            yield _Compared(within.after, within.up_to, fits)
-
-
-class _Compared(NamedTuple):
-    after: int
-    up_to: int
-    fits: bool
-
-
-class _TextRows:
-    """The rows of a range as `COPY` gives them: large pieces of text, read ahead by one in a thread."""
-
-    def __init__(self, url: str, parameters: dict[str, Any]) -> None:
-        self._url = url
-        self._parameters = parameters
-        self._opened = ExitStack()
-        self._cursor: psycopg.Cursor[Any] | None = None
-        self._rows: Iterator[Any] = iter(())
-        self._ahead: asyncio.Task[bytes] | None = None
-        self.count = 0
-        """Known at the end."""
-        self.error: psycopg.Error | None = None
-        """What broke it off."""
-
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        return self
-
-    async def __anext__(self) -> bytes:
-        if self.error is not None:
-            raise self.error
-        try:
-            # Who gives up waiting for it does not end the thread.
-            piece = await asyncio.shield(self._ahead or self._read_ahead())
-        except psycopg.Error as error:
-            self.error = error
-            raise
-        if not piece:
-            raise StopAsyncIteration
-        self._read_ahead()
-        return piece
-
-    async def close(self) -> None:
-        """Give the connection back; to be called in any case."""
-        if self._ahead is not None:
-            await asyncio.gather(self._ahead, return_exceptions=True)
-        await asyncio.to_thread(self._close)
-
-    def _read_ahead(self) -> "asyncio.Task[bytes]":
-        self._ahead = asyncio.create_task(asyncio.to_thread(self._piece))
-        return self._ahead
-
-    def _piece(self) -> bytes:
-        if self._cursor is None:
-            self._open()
-        pieces: list[bytes] = []
-        size = 0
-        for row in self._rows:
-            pieces.append(row)
-            size += len(row)
-            if size >= _PIECE_BYTES:
-                break
+    async def _is_up(self, connection: Connection, head: int, reached: Reached) -> bool:
+        """Whether it is where it should be; if not, it is nearer when this returns."""
+        place = await log_copy.prepare(self._clickhouse)
+        copied = await checkpoints.log_copy(connection)
+        is_settled = copied.instance == place.instance
+        if self._looked_at and is_settled and copied.position >= head:
+            return True
+        if await locks.try_hold(connection, locks.PROJECTOR):
+            await self._as_the_projector(connection, head, reached)
+        elif is_settled and not self._looked_at:
+            await self._beside_the_projector(connection, head, reached)
         else:
-            assert self._cursor is not None
-            self.count = max(0, self._cursor.rowcount)
-        return b"".join(pieces)
+            if is_settled:
+                await reached(copied.position)
+            await asyncio.sleep(_LOOK_S)
+        return False
 
-    def _open(self) -> None:
-        connection = self._opened.enter_context(closing(psycopg.connect(self._url, **_CONNECTION)))
-        self._cursor = connection.cursor()
-        self._rows = iter(self._opened.enter_context(self._cursor.copy(_COPY, self._parameters)))
+    async def _as_the_projector(self, connection: Connection, head: int, reached: Reached) -> None:
+        """By the session that holds its lock, which is let go."""
+        try:
+            await self._bring_up_alone(connection, head, reached)
+        finally:
+            await locks.let_go(connection, locks.PROJECTOR)
 
-    def _close(self) -> None:
-        with suppress(psycopg.Error):
-            self._opened.close()
+    async def _bring_up_alone(self, connection: Connection, head: int, reached: Reached) -> None:
+        place = await log_copy.prepare(self._clickhouse)
+        copied = await settled_log_copy(connection, self._clickhouse, place, self._projections)
 
+        async def moved(position: int) -> None:
+            nonlocal copied
+            if position > copied.position:
+                copied = await checkpoints.move_log_copy(connection, copied, position)
+            await reached(position)
 
-async def _batches(connection: Connection, parameters: dict[str, Any]) -> AsyncIterator[list[LogEvent]]:
-    """The events that cannot go as text, in batches of bounded size."""
-    batch: list[LogEvent] = []
-    size = 0
-    cursor = connection.cursor(binary=True)
-    async for *columns, leaf in cursor.stream(_OTHERS, parameters, size=_FETCHED_AT_ONCE):
-        event = StoredEvent(*columns)
-        batch.append(LogEvent(event, leaf))
-        size += len(event.data) + len(event.metadata)
-        if len(batch) >= _BATCH_EVENTS or size >= _BATCH_BYTES:
-            yield batch
-            batch, size = [], 0
-    if batch:
-        yield batch
+        after = copied.position if self._looked_at else 0
+        self.copied += await self._store.repair(connection, after, head, moved)
+        self._looked_at = True
+
+    async def _beside_the_projector(self, connection: Connection, head: int, reached: Reached) -> None:
+        self.copied += await self._store.repair(connection, 0, head, reached)
+        self._looked_at = True
+        last = await log_copy.last(self._clickhouse)
+        if last is not None and last.position > await checkpoints.head(connection):
+            # Rows are taken out by who holds the lock, or an event that comes now might go with them.
+            await locks.wrest(connection, locks.PROJECTOR)
+            await self._as_the_projector(connection, head, reached)

@@ -16,7 +16,7 @@ from projections import checkpoints, log_copy
 from projections.checkpoints import Connection, LogCopy
 from projections.clickhouse import ClickHouse
 from projections.log_copy import TailRow, Whereabouts
-from projections.refeed import COPY_EVENTS_MAX, StoreCopy
+from projections.store_copy import COPY_EVENTS_MAX, StoreCopy
 
 log = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from eventstore.codec import Codec
 from eventstore.upcasts import Upcasts
 from projections import digests, log_copy, tables
 from projections.digests import Range
-from projections.refeed import StoreCopy
+from projections.store_copy import StoreCopy
 from tests.eventstore.tally import Tally
 from tests.projections.rows import NOON, event, store
 from tests.projections.world import CODEC, World, running
@@ -108,7 +108,11 @@ async def test_only_what_is_amiss_is_copied_again(read_side: World, monkeypatch:
 
     async def repair() -> int:
         reached.clear()
-        return await copy.repair(read_side.connection, 0, 18, reached.append)
+
+        async def note(position: int) -> None:
+            reached.append(position)
+
+        return await copy.repair(read_side.connection, 0, 18, note)
 
     assert await repair() == 18
     whole = await everything(read_side)
@@ -143,6 +147,9 @@ async def test_what_the_projector_fetches_itself_is_the_same(read_side: World) -
         await read_side.caught_up()
         assert projector.status.healed == 2501
         by_projector = await everything(read_side)
+        within = Range(0, 2501)
+        stored = await digests.digest_of_store(read_side.connection, CODEC, within)
+        assert stored == await digests.digest_of_log_copy(read_side.clickhouse, within)
         await read_side.add(7)
         await read_side.caught_up()
     assert by_projector == (await copied_both_ways(read_side))[0][:2501]
