@@ -74,6 +74,11 @@ class Codec:
         """The names of all events that can be decoded."""
         return frozenset(self._events)
 
+    @property
+    def schema_versions(self) -> dict[str, int]:
+        """Today's schema version of each of them."""
+        return {name: event.SCHEMA_VERSION for name, event in self._events.items()}
+
     def encode(self, event: Aggregate.Event) -> Encoded:
         """The event's name, schema version, series and data."""
         data = event_data(event)

@@ -47,6 +47,10 @@ class Generation(NamedTuple):
         """Its table in ClickHouse."""
         return table_of(self.projection, self.generation)
 
+    def is_by(self, projection: Projection) -> bool:
+        """Whether it is made by what the projection says today."""
+        return self.version == projection.version and self.definition == projection.definition
+
 
 class Standing(NamedTuple):
     """Which generation of a projection answers, and which one is kept to go back to."""
@@ -146,6 +150,30 @@ async def move(connection: Connection, now: Generation, position: int, *, servin
     if cursor.rowcount != 1:
         raise Moved
     return now._replace(position=position, blocked_by=None, blocked_why=None)
+
+
+async def was_moved_before(connection: Connection, now: Generation, seconds_ago: float) -> bool:
+    """Whether the generation was last moved longer ago than that."""
+    cursor = await connection.execute(
+        """SELECT clock_timestamp() - moved_at > make_interval(secs => %s) FROM erp.projection_generations
+            WHERE projection = %s AND generation = %s""",
+        [seconds_ago, now.projection, now.generation],
+    )
+    row = await cursor.fetchone()
+    return row is not None and bool(row[0])
+
+
+async def has_what_was_discarded(connection: Connection, now: Generation) -> bool:
+    """Whether it read an event that was taken out of its projection afterwards."""
+    cursor = await connection.execute(
+        """SELECT EXISTS (SELECT FROM erp.projection_discards d
+                            JOIN erp.projection_generations g USING (projection)
+                           WHERE projection = %s AND g.generation = %s
+                             AND d.position <= g.position AND d.discarded_at > g.made_at)""",
+        [now.projection, now.generation],
+    )
+    row = await cursor.fetchone()
+    return row is not None and bool(row[0])
 
 
 async def block(connection: Connection, now: Generation, blocked_by: int, why: str) -> Generation:

@@ -6,7 +6,7 @@ StatementFailed   it refuses the statement, with ClickHouse's own code and sente
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final, Self
 
@@ -125,6 +125,17 @@ class ClickHouse:
         """
         async with self._asked() as client:
             await client.command(statement, data=block)
+
+    async def insert_stream(
+        self, table: str, names: Sequence[str], form: str, pieces: AsyncIterable[bytes]
+    ) -> None:
+        """Insert what comes, in a format of ClickHouse's; of pieces that break off nothing is promised.
+
+        Raises:
+            ReadSideDown, StatementFailed: see the module.
+        """
+        async with self._asked() as client:
+            await client.raw_insert(table, names, pieces, fmt=form)
 
     @asynccontextmanager
     async def _asked(self) -> AsyncIterator[AsyncClient]:

@@ -7,15 +7,20 @@ it.
 """
 
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from typing import Any, Final
 
 from projections import checkpoints, log_copy, tables
 from projections.checkpoints import Connection, Generation
-from projections.clickhouse import ClickHouse, ReadSideDown, StatementFailed
+from projections.clickhouse import UNKNOWN_TABLE, ClickHouse, ReadSideDown, StatementFailed
 from projections.declaration import Definition
+from projections.log_copy import Whereabouts
 
 RANGE_EVENTS_MAX: Final = 131_072
 _WHY_LENGTH_MAX: Final = 500
+# ClickHouse flushes nothing: a power loss may take rows of the last half minute. So many positions are that,
+# at any speed that it is fed with here.
+_REPEATED_EVENTS: Final = 2 * RANGE_EVENTS_MAX
 
 _SETTINGS: Final[Mapping[str, Any]] = {
     # One INSERT … SELECT is one block where it can be, so that small ranges make one small part each.
@@ -48,6 +53,15 @@ class Filling:
     def whole_steps(self, position: int) -> int:
         """The last position at or before this one where the generation can stand."""
         return position - position % self.generation.definition.step
+
+    async def settle(self, place: Whereabouts) -> None:
+        """Make its table what its checkpoint says, no more and no less, before it is taken up again."""
+        await tables.forget_after(self._clickhouse, self.generation.table, self.generation.position)
+        if await checkpoints.was_moved_before(self._connection, self.generation, place.uptime_s + 1):
+            after = self.whole_steps(max(0, self.generation.position - _REPEATED_EVENTS))
+            if after < self.generation.position:
+                with suppress(StatementFailed):
+                    await self.insert(after, self.generation.position)
 
     async def advance(self, up_to: int, *, serving: bool, has_nothing: bool = False) -> None:
         """Bring it to `up_to`, or to the last whole step before it, or to the event that it cannot read; at
@@ -93,6 +107,10 @@ class Filling:
         )
 
     async def _stand_before_the_first_unreadable(self, up_to: int, error: StatementFailed) -> None:
+        if error.code == UNKNOWN_TABLE:
+            for table in (log_copy.NAME, self.generation.table):
+                if not await tables.exists(self._clickhouse, table):
+                    raise ReadSideDown(f"the table {table} is gone") from error
         position, reason = await self._first_unreadable(up_to, error)
         readable = self.whole_steps(position - 1)
         if readable > self.generation.position:

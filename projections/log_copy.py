@@ -36,9 +36,12 @@ _TYPES: Final[dict[str, str]] = {
     "leaf_hash": "FixedString(32)",
 }
 COLUMNS: Final = tuple(_TYPES)
+LEAF_HEX: Final = "leaf_hex"
+"""In the place of `leaf_hash`, for whoever brings it as hexadecimal digits."""
 
 _TABLE: Final = f"""
-    CREATE TABLE IF NOT EXISTS {NAME} ({", ".join(f"{name} {kind}" for name, kind in _TYPES.items())})
+    CREATE TABLE IF NOT EXISTS {NAME} ({", ".join(f"{name} {kind}" for name, kind in _TYPES.items())}
+        DEFAULT unhex({LEAF_HEX}), {LEAF_HEX} String EPHEMERAL)
     ENGINE = ReplacingMergeTree ORDER BY position"""
 # A ClickHouse that was wiped gets another id, whichever server it is.
 _INSTANCE_TABLE: Final = "CREATE TABLE IF NOT EXISTS erp_instance (id UUID) ENGINE = MergeTree ORDER BY id"

@@ -18,25 +18,22 @@ import psycopg
 
 from eventstore.cloudevents import LogEvent
 from eventstore.codec import Codec
-from eventstore.refusal import Refusal
-from projections import checkpoints, log_copy, tables
-from projections.checkpoints import Connection, Generation, LogCopy, Moved
+from projections import checkpoints, locks, log_copy, tables
+from projections.checkpoints import Connection, Generation, Moved
 from projections.clickhouse import ClickHouse, ReadSideDown, StatementFailed
 from projections.declaration import Projection
-from projections.filling import RANGE_EVENTS_MAX, Filling
+from projections.filling import Filling
 from projections.log_copy import Whereabouts
+from projections.settling import settled_log_copy
+from projections.store_copy import StoreCopy
 from projections.watermark import PATIENCE_S, LookAgain, Watermark
 
 log = logging.getLogger(__name__)
 
-_LOCK: Final = 4712820730
 _STAND_BY_S: Final = 0.25
 _BACKOFF_S: Final = (0.1, 0.2, 0.5, 1.0, 2.0)
 _INTERVAL_S: Final = 0.02
 _BLOCKED_S: Final = 2.0
-# ClickHouse flushes nothing: a power loss may take rows of the last half minute. So many positions are that,
-# at any speed that it is fed with here.
-_REPEATED_EVENTS: Final = 2 * RANGE_EVENTS_MAX
 _CONNECTION: Final[dict[str, Any]] = {
     "autocommit": True,
     "connect_timeout": 3,
@@ -54,10 +51,6 @@ _LOST: Final = (
     Moved,
     LookAgain,
 )
-
-
-class LogTooShort(Refusal):
-    """The log copy was made from a longer log."""
 
 
 @dataclass
@@ -133,9 +126,7 @@ class Projector:
         """Wait for the lock; False when told to stop meanwhile."""
         waiting = False
         while not self._stop.is_set():
-            cursor = await connection.execute("SELECT pg_try_advisory_lock(%s)", [_LOCK])
-            row = await cursor.fetchone()
-            if row is not None and row[0]:
+            if await locks.try_hold(connection, locks.PROJECTOR):
                 return True
             if not waiting:
                 waiting = True
@@ -145,10 +136,11 @@ class Projector:
 
     async def _be_active(self, connection: Connection) -> None:
         place = await log_copy.prepare(self._clickhouse)
-        copied = await self._settled_log_copy(connection, place)
+        copied = await settled_log_copy(connection, self._clickhouse, place, self._projections)
         generations = await self._generations(connection, place)
+        store = StoreCopy(self._url, self._clickhouse, self._codec)
         watermark = self._watermark = Watermark(
-            connection, self._clickhouse, self._codec, copied, place, patience_s=self._patience_s
+            connection, self._clickhouse, store, copied, place, patience_s=self._patience_s
         )
         self.status.active = True
         log.info("active: the log copy stands at %s", copied.position)
@@ -178,34 +170,6 @@ class Projector:
 
     # What is there
 
-    async def _settled_log_copy(self, connection: Connection, place: Whereabouts) -> LogCopy:
-        """The watermark, once it is known to be true of this ClickHouse and this Postgres."""
-        copied = await checkpoints.log_copy(connection)
-        head = await checkpoints.head(connection)
-        if copied.position > head:
-            raise LogTooShort(
-                f"the log copy stands at {copied.position} and the log ends at {head}: Postgres was "
-                "restored in part. `erp projections reset --yes` forgets the read side, which is made anew"
-            )
-        if copied.instance is None:
-            return await checkpoints.begin_log_copy(connection, place.instance, 0)
-        if copied.instance != place.instance:
-            return await self._start_over(connection, place, "ClickHouse is another one")
-        if await log_copy.count(self._clickhouse, copied.position) < copied.position:
-            return await self._start_over(connection, place, "ClickHouse has lost events")
-        await tables.forget_after(self._clickhouse, log_copy.NAME, head)
-        return copied
-
-    async def _start_over(self, connection: Connection, place: Whereabouts, why: str) -> LogCopy:
-        """Nothing that was projected counts any more, and each row of the log copy is looked at again."""
-        log.warning("%s: every projection is made anew", why)
-        await checkpoints.stop_serving(connection)
-        for projection in self._projections:
-            forgotten = await checkpoints.forget_generations(connection, projection.name, kept=())
-            await tables.drop(self._clickhouse, forgotten)
-        await tables.forget_after(self._clickhouse, log_copy.NAME, await checkpoints.head(connection))
-        return await checkpoints.begin_log_copy(connection, place.instance, 0)
-
     async def _generations(self, connection: Connection, place: Whereabouts) -> list[Generation]:
         """Those to bring on. One that cannot be made holds up no other."""
         found = []
@@ -219,14 +183,21 @@ class Projector:
     async def _working(
         self, connection: Connection, projection: Projection, place: Whereabouts
     ) -> Generation:
-        """The generation to bring on: the one that answers, else the newest, else a new one."""
+        """The generation to bring on: the one that answers, else the newest of today's definition, else a new
+        one.
+        """
         standing = (await checkpoints.standings(connection)).get(projection.name)
         serving = standing.serving if standing else None
-        for generation in await checkpoints.generations(connection, projection.name):
-            if serving in {None, generation.generation} and generation.instance == place.instance:
-                if await self._is_whole(connection, generation, place):
-                    return generation
-                break
+        usable = [
+            each
+            for each in await checkpoints.generations(connection, projection.name)
+            if each.instance == place.instance
+            and (serving == each.generation or (serving is None and each.is_by(projection)))
+        ]
+        # While nothing answers, what is there may be what a rebuild is filling.
+        rebuilt = serving is None and await locks.holder(connection, locks.rebuild_of(projection.name))
+        if usable and not rebuilt and await self._is_whole(connection, usable[0], place):
+            return usable[0]
         return await tables.begin(self._clickhouse, connection, projection, place)
 
     async def _is_whole(self, connection: Connection, generation: Generation, place: Whereabouts) -> bool:
@@ -235,18 +206,8 @@ class Projector:
             log.warning("the table %s is gone: it is made anew", generation.table)
             await checkpoints.stop_serving(connection, generation.projection)
             return False
-        await tables.forget_after(self._clickhouse, generation.table, generation.position)
-        if await _was_started_since(connection, generation, place):
-            await self._repeat(await self._filling(connection, generation))
+        await (await self._filling(connection, generation)).settle(place)
         return True
-
-    async def _repeat(self, filling: Filling) -> None:
-        """Bring back what a power loss may have taken from its table."""
-        end = filling.generation.position
-        after = filling.whole_steps(max(0, end - _REPEATED_EVENTS))
-        if after < end:
-            with suppress(StatementFailed):
-                await filling.insert(after, end)
 
     # Going on
 
@@ -296,26 +257,15 @@ class Projector:
         """The generation that answers now; somebody has switched."""
         standing = (await checkpoints.standings(connection)).get(outdated.projection)
         for generation in await checkpoints.generations(connection, outdated.projection):
-            is_it = standing is not None and standing.serving in {None, generation.generation}
+            is_it = standing is not None and standing.serving == generation.generation
             if is_it and generation.instance == place.instance:
                 return generation
-        raise LookAgain(f"no generation of {outdated.projection} is left")
+        raise LookAgain(f"no generation of {outdated.projection} answers")
 
     async def _pause(self, seconds: float) -> None:
         """Sleep, unless told to stop."""
         with suppress(TimeoutError):
             await asyncio.wait_for(self._stop.wait(), seconds)
-
-
-async def _was_started_since(connection: Connection, generation: Generation, place: Whereabouts) -> bool:
-    """Whether ClickHouse was started after this generation was last moved on."""
-    cursor = await connection.execute(
-        """SELECT clock_timestamp() - moved_at > make_interval(secs => %s) FROM erp.projection_generations
-            WHERE projection = %s AND generation = %s""",
-        [place.uptime_s + 1, generation.projection, generation.generation],
-    )
-    row = await cursor.fetchone()
-    return row is not None and bool(row[0])
 
 
 def _one_line(error: BaseException) -> str:

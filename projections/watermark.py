@@ -14,11 +14,11 @@ from typing import Final, NamedTuple
 
 from eventstore.checkpoint import read_page
 from eventstore.cloudevents import LogEvent
-from eventstore.codec import Codec
 from projections import checkpoints, log_copy
 from projections.checkpoints import Connection, LogCopy
 from projections.clickhouse import ClickHouse
 from projections.log_copy import TailRow, Whereabouts
+from projections.store_copy import COPY_EVENTS_MAX, StoreCopy
 
 log = logging.getLogger(__name__)
 
@@ -27,10 +27,14 @@ PATIENCE_S: Final = 1.5
 """For so long Kafka may bring nothing while the log goes on."""
 # While it brings nothing at all, waiting for it longer would only be late.
 _PATIENCE_WITHOUT_KAFKA_S: Final = 0.1
-_LOOK_EVERY_S: Final = 0.1
+# For rows that other workers brought.
+_TAIL_EVERY_S: Final = 0.1
 _PAGE_EVENTS: Final = 5000
 _PAGE_BYTES: Final = 16 * 1024 * 1024
 _STRETCHES_KEPT: Final = 64
+# From here on it is faster not to take each event into the hand.
+_LONG_EVENTS: Final = 2000
+_LOOK_EVERY_S: Final = 1.0
 
 
 class LookAgain(Exception):
@@ -52,7 +56,7 @@ class Watermark:
         self,
         connection: Connection,
         clickhouse: ClickHouse,
-        codec: Codec,
+        store: StoreCopy,
         copied: LogCopy,
         place: Whereabouts,
         *,
@@ -60,7 +64,7 @@ class Watermark:
     ) -> None:
         self._connection = connection
         self._clickhouse = clickhouse
-        self._codec = codec
+        self._store = store
         self._copied = copied
         self._place = place
         self._patience_s = patience_s
@@ -68,9 +72,9 @@ class Watermark:
         self._rows_came = asyncio.Event()
         self._brought: dict[int, TailRow] = {}
         """Rows of the log copy beyond the watermark, as far as we know of them."""
-        self._look_at = 0.0
+        self._tail_at = 0.0
         self._stretches: deque[_Stretch] = deque(maxlen=_STRETCHES_KEPT)
-        self._stands_since = asyncio.get_running_loop().time()
+        self._stands_since = self._looked_at = asyncio.get_running_loop().time()
         # Whatever was missed while nobody worked is fetched at once.
         self._kafka_is_silent = True
         self.head = copied.position
@@ -106,23 +110,33 @@ class Watermark:
         """Move on for ever.
 
         Raises:
-            LookAgain: another ClickHouse, or one that was started again; a log that is shorter.
+            LookAgain: another ClickHouse, or one that was started again; a log that is shorter; a watermark
+                that somebody else has moved.
         """
         while True:
             self.head = await checkpoints.head(self._connection)
             if self.head < self.position:
                 raise LookAgain(f"the log ends at {self.head}: Postgres was restored to an earlier point")
+            await self._look_now_and_then()
             if self.head == self.position:
                 self._stands_since = asyncio.get_running_loop().time()
                 await self._wait()
             else:
                 await self._come_closer()
 
+    async def _look_now_and_then(self) -> None:
+        """Nothing else would show that what is there has been wiped, restored or reset."""
+        now = asyncio.get_running_loop().time()
+        if now - self._looked_at >= _LOOK_EVERY_S:
+            self._looked_at = now
+            await self._require_same_clickhouse()
+            if await checkpoints.log_copy(self._connection) != self._copied:
+                raise LookAgain("somebody else has moved the watermark")
+
     async def _come_closer(self) -> None:
         rows = self._following(self._brought)
-        if not rows and self._may_look():
+        if not rows and self._may_ask_for_the_tail():
             # What other workers brought, and what came before this one began.
-            await self._require_same_clickhouse()
             found = await log_copy.tail(self._clickhouse, self.position, _PAGE_EVENTS)
             self._brought = {row.position: row for row in found}
             rows = self._following(self._brought)
@@ -139,12 +153,12 @@ class Watermark:
         due = range(self.position + 1, min(self.head, self.position + _PAGE_EVENTS) + 1)
         return [rows[position] for position in takewhile(rows.__contains__, due)]
 
-    def _may_look(self) -> bool:
+    def _may_ask_for_the_tail(self) -> bool:
         """Whether it is time to ask ClickHouse again what there is."""
         now = asyncio.get_running_loop().time()
-        if now < self._look_at:
+        if now < self._tail_at:
             return False
-        self._look_at = now + _LOOK_EVERY_S
+        self._tail_at = now + _TAIL_EVERY_S
         return True
 
     async def _accept(self, rows: list[TailRow]) -> None:
@@ -172,20 +186,34 @@ class Watermark:
         return asyncio.get_running_loop().time() - self._stands_since > patience_s
 
     async def _heal(self, up_to: int) -> None:
-        """Fetch what is missing from the store, page by page."""
+        """Fetch what is missing from the store."""
         if not self._kafka_is_silent:
             log.info("events after %s do not come by Kafka: fetched from the store", self.position)
         self._kafka_is_silent = True
         while self.position < up_to:
-            types = await self._fetch(self.position, up_to)
-            await self._move(self._fetched_to, types)
+            if up_to - self.position >= _LONG_EVENTS:
+                await self._heal_at_length(min(up_to, self.position + COPY_EVENTS_MAX))
+            else:
+                types = await self._fetch(self.position, up_to)
+                await self._move(self._fetched_to, types)
+
+    async def _heal_at_length(self, up_to: int) -> None:
+        copied = await self._store.copy(self.position, up_to)
+        if copied < up_to - self.position:
+            raise LookAgain("the log has become shorter")
+        self.healed += copied
+        cursor = await self._connection.execute(
+            "SELECT DISTINCT type FROM erp.events WHERE position > %s AND position <= %s",
+            [self.position, up_to],
+        )
+        await self._move(up_to, frozenset(name for (name,) in await cursor.fetchall()))
 
     async def _fetch(self, after: int, up_to: int) -> frozenset[str]:
         """Copy a page of the store's events, and return their types."""
         page = await read_page(self._connection, after, min(_PAGE_EVENTS, up_to - after), _PAGE_BYTES)
         if not page:
             raise LookAgain("the log has become shorter")
-        await log_copy.write(self._clickhouse, page, self._codec)
+        await log_copy.write(self._clickhouse, page, self._store.codec)
         self.healed += len(page)
         self._fetched_to = page[-1].event.position
         return frozenset(logged.event.type for logged in page)

@@ -24,7 +24,8 @@ ENDLESS = "/v1/events"
 REPORTS = {
     f"GET {route.path}"
     for context in CONTEXTS
-    for route in (*context.routes.reports, *context.routes.searches)
+    for routes in (context.routes.reports, context.routes.searches)
+    for route in routes
 }
 CHECKS = {
     # What no schema can say is refused too: a cursor that nobody handed out, parts of a cent.

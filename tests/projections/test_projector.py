@@ -12,7 +12,7 @@ from eventstore.cloudevents import LogEvent
 from eventstore.leaf import leaf_hash
 from projections import checkpoints, log_copy, tables
 from projections.declaration import Projection
-from projections.projector import LogTooShort
+from projections.settling import LogTooShort
 from tests.eventstore.tally import append, blank
 from tests.projections.world import CODEC, TALLIES, World, running, until
 

@@ -91,10 +91,14 @@ class World:
         """A connection that may do anything."""
         return psycopg.connect(self.owner_url, autocommit=True)
 
+    @property
+    def worker_url(self) -> str:
+        """Postgres, as erp_worker."""
+        return with_user(self.owner_url, "erp_worker")
+
     def projector(self, *projections: Projection) -> Projector:
         """A projector, not running."""
-        url = with_user(self.owner_url, "erp_worker")
-        return Projector(url, self.clickhouse, CODEC, projections or (TALLIES,), patience_s=0.1)
+        return Projector(self.worker_url, self.clickhouse, CODEC, projections or (TALLIES,), patience_s=0.1)
 
 
 @asynccontextmanager
