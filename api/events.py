@@ -72,10 +72,11 @@ class Place(NamedTuple):
 
 
 class Page(NamedTuple):
-    """What comes next, and where the stream stands after it."""
+    """What comes next, where the stream stands after it, and how far the log is known to go."""
 
     sent: bytes
     place: Place
+    head: int
 
 
 class LogPages:
@@ -88,11 +89,13 @@ class LogPages:
         self._reading: dict[tuple[Place, int], asyncio.Task[Page]] = {}
         self._turns = asyncio.Semaphore(_READS_AT_ONCE)
 
-    async def after(self, place: Place) -> Page:
-        """The next page, as soon as the tenant's log goes on; through every outage."""
+    async def after(self, place: Place, head: int) -> Page:
+        """The next page, as soon as the log goes on beyond `head`, which is known; through every outage."""
         while True:
             try:
-                return await self._read(place, await self._head_beyond(place))
+                if head <= place.seq:
+                    head = await self._head_beyond(place)
+                return await self._read(place, head)
             except Unavailable:
                 log.info("a stream of events waits for the event store")
                 await asyncio.sleep(_OUTAGE_PAUSE_S)
@@ -115,7 +118,8 @@ class LogPages:
         key = (place, up_to)
         task = self._reading.get(key)
         if task is None:
-            task = self._reading[key] = asyncio.create_task(self._page(place, up_to), name="page of the log")
+            page = self._page(place, up_to, head)
+            task = self._reading[key] = asyncio.create_task(page, name="page of the log")
             task.add_done_callback(lambda done: self._forget(key, done))
         # Others may be waiting for it too.
         return await asyncio.shield(task)
@@ -125,7 +129,7 @@ class LogPages:
         if not done.cancelled():
             done.exception()  # where nobody waits any more, nobody needs to be told
 
-    async def _page(self, place: Place, up_to: int) -> Page:
+    async def _page(self, place: Place, up_to: int, head: int) -> Page:
         async with self._turns:
             events = await self._store.tenant_events(
                 place.tenant, place.seq, up_to, types=place.types, bytes_max=_PAGE_BYTES
@@ -133,7 +137,7 @@ class LogPages:
         read_bytes = sum(len(each.event.data) + len(each.event.metadata) for each in events)
         # At the limit more may follow what came; below it this was all.
         seq = events[-1].event.tenant_seq if read_bytes >= _PAGE_BYTES else up_to
-        return Page(b"".join(map(_sent, events)), place._replace(seq=seq))
+        return Page(b"".join(map(_sent, events)), place._replace(seq=seq), head)
 
 
 class EventStreams:
@@ -225,17 +229,17 @@ class EventStream:
                     await send({"type": "http.response.body", "body": b""})
 
     async def _feed(self, pages: LogPages, send: Send) -> None:
-        place = self._place
+        place, head = self._place, 0
         await send(_chunk(_RETRY))
         heard_at = time.monotonic()
         while True:
-            reading = asyncio.create_task(pages.after(place))
+            reading = asyncio.create_task(pages.after(place, head))
             try:
                 silent_s = max(0.0, heard_at + _KEEP_ALIVE_S - time.monotonic())
                 while not (await asyncio.wait({reading}, timeout=silent_s))[0]:
                     await send(_chunk(_KEEP_ALIVE))
                     heard_at, silent_s = time.monotonic(), _KEEP_ALIVE_S
-                sent, place = reading.result()
+                sent, place, head = reading.result()
             finally:
                 reading.cancel()
             if sent:

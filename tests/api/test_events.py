@@ -168,3 +168,22 @@ def test_what_has_no_end_is_asked_for_by_name():
     for accept in ("*/*", "application/json", "text/event-stream;q=0"):
         with pytest.raises(NotAcceptable):
             require_named(call_with(accept), "text/event-stream")
+
+
+async def test_who_catches_up_does_not_wait_between_pages(world: World, monkeypatch: pytest.MonkeyPatch):
+    """The log's head is asked for when what was known of it is sent, not for every page."""
+    monkeypatch.setattr(events, "_PAGE_SEQS", 1)
+    looks = []
+    look = world.store.tenant_heads
+
+    async def counted(tenants):
+        looks.append(tenants)
+        return await look(tenants)
+
+    monkeypatch.setattr(world.store, "tenant_heads", counted)
+    for _ in range(200):
+        world.store.record()
+    async with following(world) as exchange:
+        await grown(exchange, 200)
+        assert len(looks) < 20
+    assert ids(exchange) == [position * 10 for position in range(1, 201)]
