@@ -21,6 +21,7 @@ CREATE TABLE finance_entries (
     drafted_by LowCardinality(String),
     reverses Nullable(UUID),
     reversed_by Nullable(UUID),
+    INDEX kinds kind TYPE set(4),
     INDEX entries entry TYPE bloom_filter,
     INDEX days posting_date TYPE minmax,
     INDEX referred_to reference TYPE bloom_filter,

@@ -16,6 +16,8 @@ from projections.finance.trial_balance import required_account
 from projections.finance.view import View
 
 _ZERO: Final = Decimal(0)
+# A long ledger does not keep other requests waiting.
+_LINES_AT_ONCE: Final = 1000
 
 # `bucket`: what was booked later than the view stands need not be looked at.
 _LINES: Final = """
@@ -88,7 +90,9 @@ async def ledger(view: View, *, account: str, first: date | None = None, last: d
     opening = {each.currency: each.balance for each in before}
     closing = dict(opening)
     lines = []
-    for row in rows:
+    for number, row in enumerate(rows, start=1):
+        if number % _LINES_AT_ONCE == 0:
+            await asyncio.sleep(0)
         closing[row["currency"]] = opening.get(row["currency"], _ZERO) + row["moved"]
         lines.append(_line(row, closing[row["currency"]]))
     currencies = sorted(closing)
