@@ -25,8 +25,8 @@ _REPEATED_EVENTS: Final = 2 * RANGE_EVENTS_MAX
 _SETTINGS: Final[Mapping[str, Any]] = {
     # One INSERT … SELECT is one block where it can be, so that small ranges make one small part each.
     "min_insert_block_size_rows": 1_048_576,
-    # A range gives each key once, so there is nothing to replace within a block: looking for it row by row took
-    # as long as all the rest. What is there from before gives way when it is read (FINAL) or merged.
+    # A range gives each key once, so there is nothing to replace within a block: looking for it row by row
+    # took as long as all the rest. What is there from before gives way when it is read (FINAL) or merged.
     "optimize_on_insert": 0,
 }
 
