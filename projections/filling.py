@@ -16,7 +16,7 @@ from projections.clickhouse import UNKNOWN_TABLE, ClickHouse, ReadSideDown, Stat
 from projections.declaration import Definition
 from projections.log_copy import Whereabouts
 
-RANGE_EVENTS_MAX: Final = 131_072
+RANGE_EVENTS_MAX: Final = 262_144
 _WHY_LENGTH_MAX: Final = 500
 # ClickHouse flushes nothing: a power loss may take rows of the last half minute. So many positions are that,
 # at any speed that it is fed with here.
@@ -28,6 +28,8 @@ _SETTINGS: Final[Mapping[str, Any]] = {
     # A range gives each key once, so there is nothing to replace within a block: looking for it row by row
     # took as long as all the rest. What is there from before gives way when it is read (FINAL) or merged.
     "optimize_on_insert": 0,
+    # Threads cost a small range more than they bring; a long one takes all there are.
+    "max_insert_threads": 2,
 }
 
 

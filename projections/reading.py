@@ -29,6 +29,11 @@ _LOOK_EVERY_S: Final = 0.01
 _TABLES_TRIED_MAX: Final = 3
 _LOST: Final = "ClickHouse has not got what it should have"
 _THROWN: Final = 395
+# A scalar, so that it is looked at once a statement, and also where a table has no rows left to look at.
+_ALL_IS_THERE: Final = f"""
+    (SELECT NOT throwIf((SELECT max(position) FROM {log_copy.NAME}) < {{copied:UInt64}}
+                        OR {{instances:Array(UUID)}} != arrayWithConstant(length({{instances:Array(UUID)}}),
+                           (SELECT min(id) FROM erp_instance)), '{_LOST}')) AS all_is_there"""  # noqa: S608 - names of ours
 _SERVING: Final = """
     SELECT g.projection, g.generation, g.instance, g.position, (g.definition ->> 'step')::bigint
       FROM erp.projections p
@@ -111,14 +116,18 @@ class View:
             StatementFailed: the SQL is wrong.
         """
         named = [each for name, each in self._standing.tables.items() if re.search(rf"\b{name}\b", sql)]
-        bound: dict[str, Any] = {"tenant": str(self.tenant)}
+        bound: dict[str, Any] = {
+            "tenant": str(self.tenant),
+            "instances": [str(each.instance) for each in named],
+            "copied": max((each.position for each in named), default=0),
+        }
         for each in named:
             bound[f"{each.projection}_end"] = self._standing.closed(each)
-            bound[f"{each.projection}_position"] = each.position
-            bound[f"{each.projection}_instance"] = str(each.instance)
-        views = ",\n".join(f"{each.projection} AS ({_visible(each)})" for each in named)
+        views = [f"{each.projection} AS ({_visible(each)})" for each in named]
         try:
-            return await self._clickhouse.records(_with(views, sql), {**parameters, **bound})
+            return await self._clickhouse.records(
+                _with([_ALL_IS_THERE, *views], sql), {**parameters, **bound}
+            )
         except StatementFailed as error:
             if error.code == _THROWN and _LOST in str(error):
                 raise ReadSideDown(_LOST) from error
@@ -265,18 +274,14 @@ def _least(tables: Mapping[str, Table], names: Sequence[str]) -> int | None:
 
 
 def _visible(table: Table) -> str:
-    """What is seen of it: the tenant's rows up to where it counts, each once, if it is all there."""
-    name = table.projection
+    """What is seen of it: the tenant's rows up to where it counts, each once, if all is there."""
     return f"""
         SELECT * FROM {table.name} FINAL
-         WHERE tenant = {{tenant:UUID}} AND position <= {{{name}_end:UInt64}}
-           AND NOT throwIf((SELECT max(position) FROM {log_copy.NAME}) < {{{name}_position:UInt64}}
-                           OR (SELECT any(id) FROM erp_instance) != {{{name}_instance:UUID}}, '{_LOST}')"""  # noqa: S608 - names of ours
+         WHERE tenant = {{tenant:UUID}} AND position <= {{{table.projection}_end:UInt64}} AND all_is_there"""  # noqa: S608 - names of ours
 
 
-def _with(views: str, sql: str) -> str:
+def _with(views: Sequence[str], sql: str) -> str:
     """The SQL with these in front of its own common table expressions."""
-    if not views:
-        return sql
     own = re.match(r"\s*WITH\b", sql, re.IGNORECASE)
-    return f"WITH {views}, {sql[own.end() :]}" if own else f"WITH {views} {sql}"
+    joined = ",\n".join(views)
+    return f"WITH {joined}, {sql[own.end() :]}" if own else f"WITH {joined} {sql}"
