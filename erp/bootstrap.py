@@ -239,10 +239,13 @@ def create_worker(settings: Settings) -> Worker:
     )
     # The embedded broker lets a group settle as fast as we like; others refuse less than six seconds.
     session_timeout_s = settings.worker.session_timeout_s or (3.0 if runs_kafka(settings) else 6.0)
+    # Nor does it wake who waits for messages, as others do.
+    fetch_wait_ms = 15 if runs_kafka(settings) else 100
     stream = StreamOptions(
         group=f"{settings.kafka.topic_prefix}-read",
         topics=list(kafka_topics(settings)),
         session_timeout_s=session_timeout_s,
+        fetch_wait_ms=fetch_wait_ms,
         fetch_bytes_max=4 * max(settings.kafka.event_bytes_max, settings.kafka.batch_bytes_max),
     )
     return Worker(url, kafka, stream, clickhouse=clickhouse, ingest=ingest, projector=projector)

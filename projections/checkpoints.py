@@ -85,6 +85,23 @@ async def move_log_copy(connection: Connection, now: LogCopy, position: int) -> 
     return now._replace(position=position)
 
 
+async def pass_what_is_the_stores(
+    connection: Connection, now: LogCopy, position: int, leaf_hashes: bytes
+) -> LogCopy | None:
+    """The watermark, moved on if these are the leaf hashes that the store has up to there, one after the
+    other; None: they are not, or it is elsewhere. One question instead of three.
+    """
+    cursor = await connection.execute(
+        """UPDATE erp.log_copy SET position = %s, moved_at = clock_timestamp()
+            WHERE instance IS NOT DISTINCT FROM %s AND position = %s
+              AND (SELECT string_agg(leaf_hash, ''::bytea ORDER BY position)
+                     FROM erp.events WHERE position > %s AND position <= %s) = %s""",
+        [position, now.instance, now.position, now.position, position, leaf_hashes],
+        prepare=True,
+    )
+    return now._replace(position=position) if cursor.rowcount == 1 else None
+
+
 async def begin_log_copy(connection: Connection, instance: UUID, position: int) -> LogCopy:
     """The watermark of another ClickHouse, or of one that has lost rows: nothing else counts any more."""
     await connection.execute(

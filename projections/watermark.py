@@ -114,10 +114,12 @@ class Watermark:
                 that somebody else has moved.
         """
         while True:
+            await self._look_now_and_then()
+            if await self._pass_what_was_brought():
+                continue
             self.head = await checkpoints.head(self._connection)
             if self.head < self.position:
                 raise LookAgain(f"the log ends at {self.head}: Postgres was restored to an earlier point")
-            await self._look_now_and_then()
             if self.head == self.position:
                 self._stands_since = asyncio.get_running_loop().time()
                 await self._wait()
@@ -133,13 +135,28 @@ class Watermark:
             if await checkpoints.log_copy(self._connection) != self._copied:
                 raise LookAgain("somebody else has moved the watermark")
 
+    async def _pass_what_was_brought(self) -> bool:
+        """The usual case in one question: what this worker brought is what comes next, and is the store's."""
+        rows = self._following(self._brought, self.position + _PAGE_EVENTS)
+        if not rows:
+            return False
+        leaf_hashes = b"".join(row.leaf_hash for row in rows)
+        moved = await checkpoints.pass_what_is_the_stores(
+            self._connection, self._copied, rows[-1].position, leaf_hashes
+        )
+        if moved is None:
+            return False
+        self._kafka_is_silent = False
+        await self._went_on(moved, frozenset(row.type for row in rows))
+        return True
+
     async def _come_closer(self) -> None:
-        rows = self._following(self._brought)
+        rows = self._following(self._brought, self.head)
         if not rows and self._may_ask_for_the_tail():
             # What other workers brought, and what came before this one began.
             found = await log_copy.tail(self._clickhouse, self.position, _PAGE_EVENTS)
             self._brought = {row.position: row for row in found}
-            rows = self._following(self._brought)
+            rows = self._following(self._brought, self.head)
         if rows:
             self._kafka_is_silent = False
             await self._accept(rows)
@@ -148,9 +165,9 @@ class Watermark:
         else:
             await self._wait()
 
-    def _following(self, rows: Mapping[int, TailRow]) -> list[TailRow]:
-        """Those that follow on the watermark without a gap, as far as the log goes."""
-        due = range(self.position + 1, min(self.head, self.position + _PAGE_EVENTS) + 1)
+    def _following(self, rows: Mapping[int, TailRow], up_to: int) -> list[TailRow]:
+        """Those that follow on the watermark without a gap, up to there and not too many."""
+        due = range(self.position + 1, min(up_to, self.position + _PAGE_EVENTS) + 1)
         return [rows[position] for position in takewhile(rows.__contains__, due)]
 
     def _may_ask_for_the_tail(self) -> bool:
@@ -219,12 +236,16 @@ class Watermark:
         return frozenset(logged.event.type for logged in page)
 
     async def _move(self, position: int, types: frozenset[str]) -> None:
-        before = self.position
-        for passed in range(before + 1, position + 1):
+        moved = await checkpoints.move_log_copy(self._connection, self._copied, position)
+        await self._went_on(moved, types)
+
+    async def _went_on(self, moved: LogCopy, types: frozenset[str]) -> None:
+        before, self._copied = self.position, moved
+        for passed in range(before + 1, self.position + 1):
             self._brought.pop(passed, None)
-        self._copied = await checkpoints.move_log_copy(self._connection, self._copied, position)
+        self.head = max(self.head, self.position)
         self._stands_since = asyncio.get_running_loop().time()
-        self._stretches.append(_Stretch(before, position, types))
+        self._stretches.append(_Stretch(before, self.position, types))
         async with self._moved:
             self._moved.notify_all()
 
