@@ -17,7 +17,7 @@ import os
 import signal
 import socket
 import sys
-import threading
+import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -129,21 +129,25 @@ def _listen(home: Path) -> socket.socket:
 
 
 def _serve(home: Path, topics: Mapping[str, int], ready: Callable[[], None]) -> None:
-    stop = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: stop.set())
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for those who use it
     listener = _listen(home)
     bootstrap = f"{_HOST}:{listener.getsockname()[1]}"
-    broker = Broker(listener, topics)
+
+    def end(*_: object) -> NoReturn:
+        # At once: there is nothing to keep, and the library's own end may wait for clients.
+        write_record(home, bootstrap=bootstrap)
+        os._exit(0)
+
+    signal.signal(signal.SIGTERM, end)
+    broker = Broker(listener, topics)  # it serves for as long as it is held
     write_record(home, bootstrap=bootstrap, **own_pid())
     ready()
     with (home / USERS_LOCK).open("ab") as users:
-        while not stop.wait(_LOOK_FOR_USERS_EVERY_S):
+        while broker is not None:
+            time.sleep(_LOOK_FOR_USERS_EVERY_S)
             with suppress(BlockingIOError):
                 fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break  # everybody is gone; who comes now waits for the lock, that is, for our end
-        write_record(home, bootstrap=bootstrap)
-        del broker
+                end()  # everybody is gone; who comes now waits for the lock, that is, for our end
 
 
 def main() -> NoReturn:
@@ -166,8 +170,7 @@ def main() -> NoReturn:
     except (BrokerFailure, OSError) as error:
         _say(tell, str(error))
         os._exit(1)
-    # Not through the library's own end, which may wait for clients.
-    os._exit(0)
+    raise AssertionError("it serves until it ends")
 
 
 def _say(tell: int, words: str) -> None:

@@ -14,7 +14,6 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -55,7 +54,8 @@ class Supervisor:
     def __init__(self, settings: Settings, say: Callable[[str], None] = click.echo) -> None:
         self._settings = settings
         self._say = say
-        self._stop = threading.Event()
+        # Not an Event: two signals in a row would meet inside its lock, and neither would come out.
+        self._asked_to_stop = False
 
     def run(self) -> None:
         """Start everything, watch it, and return when all has stopped again.
@@ -68,7 +68,7 @@ class Supervisor:
             stack.enter_context(self._only_one())
             self._require_free_port()
             self._prepare(stack)
-            if not self._stop.is_set():
+            if not self._asked_to_stop:
                 self._serve(*[stack.enter_context(child) for child in self._children()])
             self._say("stopping")
         kept = f"; your data is in {self._settings.home}" if self._settings.embedded else ""
@@ -127,15 +127,20 @@ class Supervisor:
         if not self._until_ready(children[-1]):
             return
         self._say(banner(self._settings, DEMO_TENANT))
-        while not self._stop.wait(_TICK_S):
+        while not self._tick():
             for child in children:
                 child.keep_up(self._say)
+
+    def _tick(self) -> bool:
+        """Wait for a moment; whether we were asked to stop."""
+        time.sleep(_TICK_S)
+        return self._asked_to_stop
 
     def _until_ready(self, child: "Child") -> bool:
         """Wait for the first 200 of /health/ready; False when told to stop meanwhile."""
         deadline = time.monotonic() + READY_TIMEOUT_S
         while not _is_ready(self._settings):
-            if self._stop.wait(_TICK_S):
+            if self._tick():
                 return False
             if not child.is_alive():
                 raise CannotRun(f"the API ended at its start, with code {child.code()}")
@@ -175,7 +180,7 @@ class Supervisor:
         """SIGINT and SIGTERM ask to stop; asked again they change nothing, stopping is bounded in time."""
 
         def ask(_number: int, _frame: FrameType | None) -> None:
-            self._stop.set()
+            self._asked_to_stop = True
 
         before = {
             number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)

@@ -103,6 +103,15 @@ def test_ctrl_c_stops_everything_in_order(up: Running, home: Path, port: int) ->
     assert not is_ready(port)
 
 
+def test_ctrl_c_over_and_over_changes_nothing(up: Running, home: Path) -> None:
+    """Whoever is impatient gets no sooner end, and no other."""
+    for _ in range(200):
+        up.process.send_signal(signal.SIGINT)
+        time.sleep(0.001)
+    assert up.process.wait(60) == 0
+    assert up.output().rstrip().endswith(f"stopped; your data is in {home}")
+
+
 @pytest.mark.usefixtures("up")
 def test_a_second_one_on_the_same_home_says_so(home: Path, tmp_path: Path) -> None:
     second = subprocess.run(
