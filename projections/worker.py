@@ -77,7 +77,7 @@ class Worker:
     ) -> None:
         self._url = worker_url
         self._kafka = kafka
-        self._options = stream
+        self.stream = stream
         self._clickhouse = clickhouse
         self._patience = 1
         self._stop = asyncio.Event()
@@ -115,7 +115,7 @@ class Worker:
         missing, failures = "", 0
         while not self._stop.is_set():
             try:
-                await require_kafka(self._kafka, self._options.topics)
+                await require_kafka(self._kafka, self.stream.topics)
                 if missing:
                     log.info("Kafka is there")
                 missing, failures = "", 0
@@ -137,7 +137,7 @@ class Worker:
             _Over: take another.
             Hung: it does not end.
         """
-        stream = Stream(self._kafka, self._options, self.ingest.take)
+        stream = Stream(self._kafka, self.stream, self.ingest.take)
         self.status.streams += 1
         starting = asyncio.create_task(stream.start())  # not awaited: it may never come to an end
         watching = [
@@ -203,7 +203,7 @@ class Worker:
                 self._patience = 1
             if self.ingest.is_busy or messages != heard or self.status.published == published:
                 since, heard, published = clock(), messages, self.status.published
-            elif clock() - since > self._options.silence_s * self._patience:
+            elif clock() - since > self.stream.silence_s * self._patience:
                 if await stream.waiting() != 0:
                     # A group may take longer to settle than we thought, and each new member unsettles it.
                     self._patience = min(2 * self._patience, _PATIENCE_MAX)
