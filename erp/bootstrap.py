@@ -248,4 +248,6 @@ def create_worker(settings: Settings) -> Worker:
         fetch_wait_ms=fetch_wait_ms,
         fetch_bytes_max=4 * max(settings.kafka.event_bytes_max, settings.kafka.batch_bytes_max),
     )
+    if runs_kafka(settings):
+        stream = stream._replace(broker=EmbeddedKafka(settings.home).pid)
     return Worker(url, kafka, stream, clickhouse=clickhouse, ingest=ingest, projector=projector)

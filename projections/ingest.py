@@ -102,6 +102,9 @@ class Ingest:
             await self._take(values)
         except _Stopped:
             return False
+        except Exception:
+            log.exception("this is a defect of ours; the messages stay in Kafka")
+            return False
         else:
             return True
         finally:

@@ -9,6 +9,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, ClassVar, Final, NamedTuple
 
 import faust
@@ -47,8 +48,12 @@ class StreamOptions(NamedTuple):
     group: str
     topics: Sequence[str]
     session_timeout_s: float = 6.0
+    silence_s: float = 15.0
+    """So long a consumer may bring nothing although the relay publishes; then another takes its place."""
     fetch_wait_ms: int = 50
     fetch_bytes_max: int = 16 * 1024 * 1024
+    broker: Callable[[], object] = bool
+    """Tells a broker from one that has forgotten everything, and takes offsets that mean nothing to it."""
 
 
 class NoKafka(Exception):
@@ -100,6 +105,8 @@ class Stream(faust.App):
         self.kafka = kafka
         self.options = options
         self.bootstrap = kafka.bootstrap()
+        self.broker = options.broker()
+        self.is_abandoned = False
         self._take = take
         super().__init__(
             options.group,
@@ -134,6 +141,21 @@ class Stream(faust.App):
                 self.conf.stream_wait_empty = False
 
     @property
+    def has_lost_its_broker(self) -> bool:
+        """Whether the broker that it has consumed from is no more, or elsewhere now."""
+        try:
+            return self.options.broker() != self.broker or self.kafka.bootstrap() != self.bootstrap
+        except OSError:
+            return True
+
+    def abandon(self) -> None:
+        """It is about to be ended, and is to wait for nothing and commit nothing: what it has not, comes
+        again.
+        """
+        self.is_abandoned = True
+        self.conf.stream_wait_empty = False
+
+    @property
     def assigned(self) -> int:
         """How many partitions it has."""
         return len(self._assignment or ())
@@ -158,8 +180,8 @@ class Stream(faust.App):
         return parked
 
     async def waiting(self) -> int | None:
-        """How many messages there are for us in Kafka that were not dealt with; None when that cannot be
-        known, or we are in no group: something is wrong.
+        """How many messages there are for us in Kafka that were not dealt with a moment ago; None when that
+        cannot be known, or we are in no group: something is wrong.
         """
         consumer, thread = self._aiokafka(), self._thread()
         coordinator = getattr(consumer, "_coordinator", None)
@@ -168,12 +190,15 @@ class Stream(faust.App):
         try:
             async with asyncio.timeout(_ANSWER_TIMEOUT_S):
                 partitions = list(consumer.assignment())
+                begins = await thread.call_thread(consumer.beginning_offsets, partitions)
                 ends = await thread.call_thread(consumer.end_offsets, partitions)
-                reached = [await thread.call_thread(consumer.position, each) for each in partitions]
         except (KafkaError, OSError, TimeoutError, RuntimeError):
             return None
-        unread: int = sum(max(0, ends[each] - at) for each, at in zip(partitions, reached, strict=True))
-        return unread + len(self.consumer.unacked)
+        committed: Any = self.consumer
+        reached = {each: committed._committed_offset.get(each) or begins[each] for each in partitions}
+        # A broker that was wiped ends before what was read, and nothing it has would be taken.
+        total: int = sum(abs(ends[each] - reached[each]) for each in partitions)
+        return total
 
     def _thread(self) -> Any:
         consumer: Any = self._consumer
@@ -190,6 +215,20 @@ class Stream(faust.App):
 
     def _create_directories(self) -> None:
         """No folders are needed."""
+
+
+async def end_leftovers() -> None:
+    """After a crash Faust leaves tasks behind, which asyncio would complain about when it meets them."""
+    left = [task for task in asyncio.all_tasks() if _is_fausts(task)]
+    for task in left:
+        task.cancel()
+    if left:
+        await asyncio.wait(left, timeout=_ANSWER_TIMEOUT_S)
+
+
+def _is_fausts(task: "asyncio.Task[Any]") -> bool:
+    code = getattr(task.get_coro(), "cr_code", None)
+    return code is not None and bool({"mode", "faust"} & set(Path(code.co_filename).parts))
 
 
 def _consume_error(coordinator: Any) -> None:
@@ -227,6 +266,9 @@ class _Thread(AIOKafkaConsumerThread):
 
     async def _commit(self, offsets: Any) -> bool:
         """False also when nobody takes them: aiokafka would wait for ever, and whoever stops us with it."""
+        app: Any = self.app
+        if app.is_abandoned or app.has_lost_its_broker:
+            return False
         try:
             async with asyncio.timeout(_COMMIT_TIMEOUT_S):
                 return bool(await super()._commit(offsets))

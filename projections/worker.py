@@ -18,14 +18,15 @@ from eventstore.publisher import KafkaOptions
 from projections.clickhouse import ClickHouse
 from projections.ingest import Ingest, one_line
 from projections.projector import Projector
-from projections.streaming import NoKafka, Stream, StreamOptions, require_kafka
+from projections.streaming import NoKafka, Stream, StreamOptions, end_leftovers, require_kafka
 
 log = logging.getLogger(__name__)
 
 _BACKOFF_S: Final = (0.2, 0.5, 1.0, 2.0)
+_GONE: Final = "Kafka is gone"
 _LOOK_EVERY_S: Final = 0.2
 _LISTEN_EVERY_S: Final = 1.0
-_SILENCE_S: Final = 15.0
+_PATIENCE_MAX: Final = 8
 _STOP_TIMEOUT_S: Final = 15.0
 _CONNECTION: Final[dict[str, Any]] = {
     "autocommit": True,
@@ -76,8 +77,9 @@ class Worker:
     ) -> None:
         self._url = worker_url
         self._kafka = kafka
-        self._options = stream
+        self.stream = stream
         self._clickhouse = clickhouse
+        self._patience = 1
         self._stop = asyncio.Event()
         self.ingest = ingest
         self.projector = projector
@@ -110,22 +112,22 @@ class Worker:
 
     async def _consume(self) -> None:
         """One consumer after the other, each until it is of no more use."""
-        failures = 0
-        said = ""
+        missing, failures = "", 0
         while not self._stop.is_set():
             try:
-                await require_kafka(self._kafka, self._options.topics)
-                if failures:
+                await require_kafka(self._kafka, self.stream.topics)
+                if missing:
                     log.info("Kafka is there")
-                    failures = 0
+                missing, failures = "", 0
                 await self._run_stream()
             except NoKafka as error:
-                if str(error) != said:
-                    said = str(error)
-                    log.warning("Kafka: %s; trying again until it is there", said)
+                if missing not in {_GONE, str(error)}:
+                    missing = str(error)
+                    log.warning("Kafka: %s; trying again until it is there", missing)
                 failures += 1
             except _Over as error:
-                log.warning("consuming anew: %s", error)
+                missing = _GONE if str(error) == _GONE else ""
+                log.warning("%s", missing or f"consuming anew: {error}")
             await self._pause(_BACKOFF_S[min(failures, len(_BACKOFF_S) - 1)])
 
     async def _run_stream(self) -> None:
@@ -135,7 +137,7 @@ class Worker:
             _Over: take another.
             Hung: it does not end.
         """
-        stream = Stream(self._kafka, self._options, self.ingest.take)
+        stream = Stream(self._kafka, self.stream, self.ingest.take)
         self.status.streams += 1
         starting = asyncio.create_task(stream.start())  # not awaited: it may never come to an end
         watching = [
@@ -146,6 +148,9 @@ class Worker:
             done, _ = await asyncio.wait(watching, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
                 task.result()
+        except _Over:
+            stream.abandon()
+            raise
         finally:
             for task in watching:
                 task.cancel()
@@ -154,29 +159,25 @@ class Worker:
             await _end(stream, starting)
 
     async def _watch(self, stream: Stream, starting: "asyncio.Task[None]") -> None:
-        """Say what changes.
+        """Say how it is.
 
         Raises:
-            _Over: it has crashed, or is where the broker is no more.
+            _Over: it has crashed, or is where no broker is any more.
         """
-        was = (True, 0)
+        was_connected, had = False, 0
         while True:
             if stream.crashed:
                 raise _Over(repr(stream.crash_reason))
             if starting.done() and (error := starting.exception()) is not None:
                 raise _Over(one_line(error))
-            with suppress(OSError):
-                if self._kafka.bootstrap() != stream.bootstrap:
-                    raise _Over("the broker has moved")
+            if stream.has_lost_its_broker or (was_connected and not stream.is_connected):
+                raise _Over(_GONE)
             if parked := stream.cure():
                 log.warning("the consumer group goes on after %s", parked)
-            now = (stream.is_connected or not starting.done(), stream.assigned)
-            if now[0] != was[0]:
-                log.warning("Kafka is back" if now[0] else "Kafka is gone")
-            if now[1] != was[1]:
-                log.info("has %s partitions of Kafka's topics", now[1])
-            was = now
-            self.status.kafka_connected, self.status.partitions = stream.is_connected, stream.assigned
+            if stream.assigned != had:
+                log.info("has %s partitions of Kafka's topics", stream.assigned)
+            was_connected, had = stream.is_connected, stream.assigned
+            self.status.kafka_connected, self.status.partitions = was_connected, had
             await asyncio.sleep(_LOOK_EVERY_S)
 
     async def _listen(self, stream: Stream) -> None:
@@ -193,16 +194,20 @@ class Worker:
 
     async def _compare(self, connection: "psycopg.AsyncConnection[Any]", stream: Stream) -> None:
         clock = asyncio.get_running_loop().time
-        since, heard, published = clock(), -1, -1
+        since, heard, published = clock(), self.ingest.status.messages, -1
         while True:
             cursor = await connection.execute("SELECT position FROM erp.relay", prepare=True)
             ((self.status.published,),) = await cursor.fetchall()
             messages = self.ingest.status.messages
+            if messages != heard:
+                self._patience = 1
             if self.ingest.is_busy or messages != heard or self.status.published == published:
                 since, heard, published = clock(), messages, self.status.published
-            elif clock() - since > _SILENCE_S:
+            elif clock() - since > self.stream.silence_s * self._patience:
                 if await stream.waiting() != 0:
-                    raise _Over(f"nothing has come for {_SILENCE_S:g} s while the relay published")
+                    # A group may take longer to settle than we thought, and each new member unsettles it.
+                    self._patience = min(2 * self._patience, _PATIENCE_MAX)
+                    raise _Over("it brings nothing, and there is something to read")
                 since, published = clock(), self.status.published
             await asyncio.sleep(_LISTEN_EVERY_S)
 
@@ -224,3 +229,4 @@ async def _end(stream: Stream, starting: "asyncio.Task[None]") -> None:
     if not done:
         raise Hung(f"the consumer does not end within {_STOP_TIMEOUT_S:g} s")
     await asyncio.gather(ending, starting, return_exceptions=True)
+    await end_leftovers()

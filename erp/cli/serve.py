@@ -23,7 +23,7 @@ _PORT = click.IntRange(1, 65535)
 @click.option("--port", type=_PORT, help="Port to serve on.  [8000]")
 @click.option("--lifeline", type=int, hidden=True, help="A pipe; its end is ours.")
 def up(host: str | None, port: int | None, lifeline: int | None) -> None:
-    """Run everything here: Postgres, a demo company, Kafka, relay, API. Ctrl-C stops it; data stays."""
+    """Run everything here: the servers, a demo company, relay, worker, API. Ctrl-C stops it; data stays."""
     from erp.embedded.lifeline import end_with_pipe
     from erp.embedded.supervisor import CannotRun, Supervisor
 
