@@ -105,8 +105,9 @@ class Verifier:
         except StatementFailed as error:
             if error.code != UNKNOWN_TABLE:
                 raise
-            return Difference("log copy", Range(0, copied.position), "ClickHouse has nothing of ours")
-        if place.instance != copied.instance:
+            nothing = Difference("log copy", Range(0, copied.position), "ClickHouse has nothing of ours")
+            return nothing if copied.position else None
+        if copied.position and place.instance != copied.instance:
             return Difference(
                 "log copy", Range(0, copied.position), "ClickHouse is not the one that was filled"
             )
@@ -199,7 +200,8 @@ class _Sides:
         self._due = f"SELECT {cast} FROM ({rows_sql(generation.definition, discarded)})"  # noqa: S608
         self._found = f"""
             SELECT * FROM {generation.table} FINAL
-             WHERE position > {{after:UInt64}} AND position <= {{up_to:UInt64}}"""  # noqa: S608 - names of ours
+             WHERE (position > {{after:UInt64}} OR {{after:UInt64}} = 0)
+               AND position <= {{up_to:UInt64}}"""  # noqa: S608 - names of ours
 
     async def due(self, within: Range, *, by: str) -> dict[int, Answers]:
         """What follows from the log copy, in parts."""
@@ -215,7 +217,8 @@ class _Sides:
         found = await self.found(within, by="position")
         for position in sorted(due.keys() | found.keys()):
             wanted, there = due.get(position, _NOTHING), found.get(position, _NOTHING)
-            if within.after < position <= within.up_to and wanted != there:
+            is_within = (within.after < position or not within.after) and position <= within.up_to
+            if is_within and wanted != there:
                 if wanted.rows == there.rows:
                     return f"the row at position {position:,} is not what follows from the log copy"
                 return f"at position {position:,} it has {_rows(there)}, where {_rows(wanted)} would be right"

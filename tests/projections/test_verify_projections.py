@@ -138,11 +138,15 @@ async def test_an_event_beyond_the_head(filled: World) -> None:
             "positions 1 to 8: at position 2 it has 2 rows, where one row would be right",
         ),
         (
+            "INSERT INTO {t} SELECT * REPLACE (0 AS position) FROM {t} FINAL LIMIT 1",
+            "positions 1 to 8: at position 0 it has one row, where no row would be right",
+        ),
+        (
             "ALTER TABLE {t} DELETE WHERE position = 8 SETTINGS mutations_sync = 2",
             "positions 1 to 8: at position 8 it has no row, where one row would be right",
         ),
     ],
-    ids=["changed", "too many", "missing"],
+    ids=["changed", "too many", "before all", "missing"],
 )
 async def test_a_row_of_a_table(filled: World, change: str, found: str) -> None:
     await filled.clickhouse.command(change.format(t="tallies_g1"))
