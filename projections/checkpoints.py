@@ -102,8 +102,10 @@ async def pass_what_is_the_stores(
     return now._replace(position=position) if cursor.rowcount == 1 else None
 
 
-async def begin_log_copy(connection: Connection, instance: UUID, position: int) -> LogCopy:
-    """The watermark of another ClickHouse, or of one that has lost rows: nothing else counts any more."""
+async def begin_log_copy(connection: Connection, instance: UUID | None, position: int) -> LogCopy:
+    """The watermark of another ClickHouse (None: of one that is not known yet), or of one that has lost rows:
+    nothing else counts any more.
+    """
     await connection.execute(
         "UPDATE erp.log_copy SET instance = %s, position = %s, moved_at = clock_timestamp()",
         [instance, position],
@@ -205,7 +207,7 @@ async def block(connection: Connection, now: Generation, blocked_by: int, why: s
 
 async def switch(connection: Connection, new: Generation, *, at_least: int = 0) -> bool:
     """Let it answer from now on; what answered before is kept as `previous`. False while it stands before
-    what answers now, or before `at_least`: no answer may go back in time.
+    what answers now (by more than its steps make it), or before `at_least`: no answer may go back in time.
     """
     cursor = await connection.execute(
         """UPDATE erp.projections p
@@ -216,7 +218,8 @@ async def switch(connection: Connection, new: Generation, *, at_least: int = 0) 
               AND g.position >= %s
               AND NOT EXISTS (SELECT FROM erp.projection_generations s
                                WHERE s.projection = p.projection AND s.generation = p.serving
-                                 AND s.instance = g.instance AND s.position > g.position)""",
+                                 AND s.instance = g.instance AND s.position - s.position
+                                     %% (g.definition ->> 'step')::bigint > g.position)""",
         [new.projection, new.generation, at_least],
     )
     return cursor.rowcount == 1

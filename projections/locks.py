@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import psycopg
 
+from eventstore.refusal import Refusal
 from projections.checkpoints import Connection
 
 PROJECTOR: Final = 4712820730
@@ -24,7 +25,7 @@ _SESSION: Final[dict[str, Any]] = {
 _NAME_LENGTH_MAX: Final = 63
 
 
-class StillHeld(Exception):
+class StillHeld(Refusal):
     """It could not be wrested from who holds it."""
 
 
@@ -84,4 +85,4 @@ async def wrest(connection: Connection, lock: int) -> None:
             {"lock": lock},
         )
         await asyncio.sleep(_TURN_S)
-    raise StillHeld(f"the lock {lock} is held by {await holder(connection, lock)}")
+    raise StillHeld(f"{await holder(connection, lock)} is at work and does not give way: stop it first")

@@ -88,7 +88,7 @@ async def whereabouts(clickhouse: ClickHouse) -> Whereabouts:
 
 async def write(clickhouse: ClickHouse, events: Iterable[LogEvent], codec: Codec) -> int:
     """Insert events; returns how many. They are there, all of them, when this returns."""
-    rows = [_row(logged, codec) for logged in events]
+    rows = [row(logged, codec) for logged in events]
     if rows:
         await clickhouse.insert(NAME, COLUMNS, tuple(_TYPES.values()), list(zip(*rows, strict=True)))
     return len(rows)
@@ -138,6 +138,7 @@ def as_copied(event: StoredEvent, codec: Codec) -> StoredEvent:
     return event._replace(schema_version=schema_version, data=data)
 
 
-def _row(logged: LogEvent, codec: Codec) -> Sequence[Any]:
+def row(logged: LogEvent, codec: Codec) -> Sequence[Any]:
+    """What stands in the columns of the log copy for it."""
     event = as_copied(logged.event, codec)
     return (*event[:7], event.number or 0, *event[8:11], event.series or "", *event[12:], logged.leaf_hash)

@@ -1,6 +1,6 @@
 """The tables of generations in ClickHouse: made, cut back, dropped."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from projections import checkpoints
 from projections.checkpoints import Connection, Generation
@@ -24,6 +24,17 @@ async def exists(clickhouse: ClickHouse, table: str) -> bool:
     """Whether there is such a table."""
     ((found,),) = await clickhouse.rows(f"EXISTS TABLE {table}")
     return bool(found)
+
+
+async def generations_of(clickhouse: ClickHouse, projections: Collection[str]) -> list[str]:
+    """The tables of all generations that are there, whether anybody knows of them or not."""
+    rows = await clickhouse.rows(
+        """SELECT name FROM system.tables WHERE database = currentDatabase()
+            AND has({projections:Array(String)}, replaceRegexpOne(name, '_g[0-9]+$', ''))
+            AND match(name, '_g[0-9]+$')""",
+        {"projections": list(projections)},
+    )
+    return [name for (name,) in rows]
 
 
 async def forget_after(clickhouse: ClickHouse, table: str, position: int) -> None:

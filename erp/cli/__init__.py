@@ -26,6 +26,7 @@ VERBS = {
     "token": "erp.cli.token:token",
     "import": "erp.cli.imports:imports",
     "verify": "erp.cli.verify:verify",
+    "projections": "erp.cli.projections:projections",
     "demo": "erp.cli.demo:demo",
 }
 
@@ -89,6 +90,7 @@ def _as_one_line(error: Exception) -> Failure | None:
     from erp.settings import SettingsError
     from eventstore.migrate import NotUtf8, SchemaChanged, SchemaTooNew, SchemaTooOld
     from eventstore.refusal import Refusal
+    from projections.clickhouse import ReadSideDown, StatementFailed
 
     text = " ".join(str(error).split())
     match error:
@@ -98,6 +100,8 @@ def _as_one_line(error: Exception) -> Failure | None:
             return Failure(text)
         case psycopg.OperationalError():
             return Failure(f"Postgres: {text}")
+        case ReadSideDown() | StatementFailed():
+            return Failure(f"ClickHouse: {text}")
         case Unavailable():
             return Failure(f"{text} What is in the books stays there once: start again.")
         case _:

@@ -30,9 +30,21 @@ def progress(what: str, total: int | None = None, *, stream: IO[str] | None = No
 @contextmanager
 def _bar(what: str, total: int | None, out: IO[str]) -> Iterator[Advance]:
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, Task, TextColumn, TimeRemainingColumn
+    from rich.text import Text
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    class Rate(TextColumn):
+        def render(self, task: Task) -> Text:
+            speed = task.finished_speed or task.speed
+            return Text("" if speed is None else f"{speed:,.0f}/s", style="progress.data.speed")
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        Rate(""),
+        TimeRemainingColumn(),
+    )
     with Progress(*columns, console=Console(file=out)) as bar:
         task = bar.add_task(what, total=total)
 
@@ -51,7 +63,12 @@ def _lines(what: str, total: int | None, out: IO[str]) -> Iterator[Advance]:
     def say(now: float) -> None:
         elapsed_s = now - began
         rate = f", {done / elapsed_s:,.0f}/s" if elapsed_s > 0 else ""
-        print(f"{what}: {done:,}{of} after {elapsed_s:.0f} s{rate}", file=out, flush=True)
+        left = (
+            ""
+            if total is None or not 0 < done < total
+            else f", {(total - done) * elapsed_s / done:.0f} s left"
+        )
+        print(f"{what}: {done:,}{of} after {elapsed_s:.0f} s{rate}{left}", file=out, flush=True)
 
     def advance(count: int = 1, /) -> None:
         nonlocal done, said
