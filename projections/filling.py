@@ -151,9 +151,23 @@ class Filling:
         return None
 
 
-def rows_sql(definition: Definition, discarded: Collection[int] = ()) -> str:
-    """The rows that follow from the events after `{after}` and up to `{up_to}`: the one place that names the
-    range, takes each event once, and leaves out what was discarded.
+def rows_sql(
+    definition: Definition,
+    discarded: Collection[int] = (),
+    *,
+    after: str = "{after:UInt64}",
+    up_to: str = "{up_to:UInt64}",
+    where: str = "true",
+) -> str:
+    """The rows that follow from the events of a range of positions: the one place that names the range, takes
+    each event once, and leaves out what was discarded.
+
+    Args:
+        definition: whose SELECT it is.
+        discarded: positions to pass over.
+        after: the position before the range, as SQL.
+        up_to: its last position, as SQL.
+        where: what else has to hold of an event, as SQL.
     """
     types = ", ".join(_quoted(each) for each in definition.reads)
     readable = ", ".join(f"({_quoted(each)}, {version})" for each, version in definition.reads.items())
@@ -161,7 +175,7 @@ def rows_sql(definition: Definition, discarded: Collection[int] = ()) -> str:
     return f"""
         WITH events AS (
             SELECT * FROM {log_copy.NAME} FINAL
-             WHERE position > {{after:UInt64}} AND position <= {{up_to:UInt64}}
+             WHERE position > {after} AND position <= {up_to} AND {where}
                AND type IN ({types}) {left_out}
                AND NOT throwIf(type IN ({types}) AND (type, schema_version) NOT IN ({readable}),
                                'an event of a schema version that the projection does not know'))

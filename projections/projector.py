@@ -32,7 +32,11 @@ log = logging.getLogger(__name__)
 
 _STAND_BY_S: Final = 0.25
 _BACKOFF_S: Final = (0.1, 0.2, 0.5, 1.0, 2.0)
-_INTERVAL_S: Final = 0.02
+_REPORT_S: Final = 0.02
+# What a table has not got yet, a question gets out of the log copy (`projections.reading`). So tables are
+# filled now and then, which costs ClickHouse a fraction, and at once where there is much to fill.
+INTERVAL_S: Final = 0.5
+_MUCH_EVENTS: Final = 2000
 _BLOCKED_S: Final = 2.0
 _CONNECTION: Final[dict[str, Any]] = {
     "autocommit": True,
@@ -72,6 +76,7 @@ class Projector:
         worker_url: Postgres, as erp_worker.
         codec: whose upcasters the events pass that are fetched from the store.
         patience_s: for so long Kafka may bring nothing while the log goes on.
+        interval_s: between two fillings of a table that has not much to catch up with.
     """
 
     def __init__(
@@ -82,12 +87,14 @@ class Projector:
         projections: Sequence[Projection],
         *,
         patience_s: float = PATIENCE_S,
+        interval_s: float = INTERVAL_S,
     ) -> None:
         self._url = worker_url
         self._clickhouse = clickhouse
         self._codec = codec
         self._projections = projections
         self._patience_s = patience_s
+        self._interval_s = interval_s
         self._stop = asyncio.Event()
         self._watermark: Watermark | None = None
         self.status = ProjectorStatus()
@@ -166,7 +173,7 @@ class Projector:
         while True:
             self.status.position, self.status.head = watermark.position, watermark.head
             self.status.healed = watermark.healed
-            await asyncio.sleep(_INTERVAL_S)
+            await asyncio.sleep(_REPORT_S)
 
     # What is there
 
@@ -237,7 +244,11 @@ class Projector:
             if filling.generation.blocked_by is not None:
                 filling = await self._wait_for_a_discard(connection, filling.generation)
             self.status.projections[filling.generation.projection] = filling.generation
-            await asyncio.sleep(_INTERVAL_S)
+            if not is_serving:
+                continue
+            with suppress(TimeoutError):
+                much = filling.generation.position + _MUCH_EVENTS
+                await asyncio.wait_for(watermark.wait_beyond(much), self._interval_s)
 
     async def _filling(self, connection: Connection, generation: Generation) -> Filling:
         discarded = await checkpoints.discards(connection, generation.projection)

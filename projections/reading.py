@@ -15,7 +15,7 @@ KnownAtInFuture   of `eventstore.store`: nothing can be said about that instant 
 
 import asyncio
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, NamedTuple, Protocol
 from uuid import UUID
@@ -23,7 +23,8 @@ from uuid import UUID
 from eventstore.watch import Watch
 from projections import log_copy
 from projections.clickhouse import UNKNOWN_TABLE, ClickHouse, ReadSideDown, StatementFailed
-from projections.declaration import Projection, ProjectionQuery, table_of
+from projections.declaration import Definition, Projection, ProjectionQuery, table_of
+from projections.filling import rows_sql
 
 _LOOK_EVERY_S: Final = 0.01
 _TABLES_TRIED_MAX: Final = 3
@@ -34,12 +35,22 @@ _ALL_IS_THERE: Final = f"""
     (SELECT NOT throwIf((SELECT max(position) FROM {log_copy.NAME}) < {{copied:UInt64}}
                         OR {{instances:Array(UUID)}} != arrayWithConstant(length({{instances:Array(UUID)}}),
                            (SELECT min(id) FROM erp_instance)), '{_LOST}')) AS all_is_there"""  # noqa: S608 - names of ours
-_SERVING: Final = """
-    SELECT g.projection, g.generation, g.instance, g.position, (g.definition ->> 'step')::bigint
+# What is not in a table yet follows from the log copy; beyond so many events that takes too long.
+_TAIL_EVENTS_MAX: Final = 20_000
+_SERVING: Final = f"""
+    SELECT g.projection, g.generation, g.instance, g.position,
+           CASE WHEN g.blocked_by IS NULL AND c.instance = g.instance AND g.definition ->> 'step' = '1'
+                 AND c.position BETWEEN g.position AND g.position + {_TAIL_EVENTS_MAX}
+                THEN c.position ELSE g.position END,
+           g.definition
       FROM erp.projections p
-      JOIN erp.projection_generations g ON g.projection = p.projection AND g.generation = p.serving"""
+      JOIN erp.projection_generations g ON g.projection = p.projection AND g.generation = p.serving
+     CROSS JOIN erp.log_copy c"""  # noqa: S608 - a number of ours
 _LAGS: Final = "SELECT what, position, is_serving, blocked_by, lag_events, lag_seconds FROM erp.lags()"
 _DISCARDED: Final = "SELECT position FROM erp.tenant_discards(%s, %s, %s)"
+
+
+_OF_TENANT: Final = "tenant = {tenant:UUID} AND all_is_there"
 
 
 class Lagging(Exception):
@@ -69,12 +80,23 @@ class Table(NamedTuple):
     """The ClickHouse that it is in."""
     position: int
     """It has everything up to here."""
-    step: int
+    reach: int
+    """Up to here the log copy has what it has not got yet."""
+    definition: Definition
 
     @property
     def name(self) -> str:
         """Its name in ClickHouse."""
         return table_of(self.projection, self.generation)
+
+    @property
+    def step(self) -> int:
+        """It goes by whole multiples of so many positions."""
+        return self.definition.step
+
+
+Columns = Callable[[Table], Awaitable[str]]
+"""The names of a table's columns, as a list in SQL."""
 
 
 class Standing(NamedTuple):
@@ -88,6 +110,10 @@ class Standing(NamedTuple):
         position = min(self.position, table.position)
         return position - position % table.step
 
+    def has_tail(self, table: Table) -> bool:
+        """Whether the log copy has to add what the table has not got."""
+        return table.step == 1 and self.position > table.position
+
 
 class View:
     """The tables of one tenant as they stood at one position.
@@ -96,8 +122,9 @@ class View:
     once. This is the one place where the tenant is filtered.
     """
 
-    def __init__(self, clickhouse: ClickHouse, tenant: UUID, standing: Standing) -> None:
+    def __init__(self, clickhouse: ClickHouse, columns: Columns, tenant: UUID, standing: Standing) -> None:
         self._clickhouse = clickhouse
+        self._columns = columns
         self._standing = standing
         self.tenant = tenant
         self.position = standing.position
@@ -119,11 +146,9 @@ class View:
         bound: dict[str, Any] = {
             "tenant": str(self.tenant),
             "instances": [str(each.instance) for each in named],
-            "copied": max((each.position for each in named), default=0),
+            "copied": max((max(each.position, min(each.reach, self.position)) for each in named), default=0),
         }
-        for each in named:
-            bound[f"{each.projection}_end"] = self._standing.closed(each)
-        views = [f"{each.projection} AS ({_visible(each)})" for each in named]
+        views = [f"{each.projection} AS ({await self._visible(each)})" for each in named]
         try:
             return await self._clickhouse.records(
                 _with([_ALL_IS_THERE, *views], sql), {**parameters, **bound}
@@ -132,6 +157,16 @@ class View:
             if error.code == _THROWN and _LOST in str(error):
                 raise ReadSideDown(_LOST) from error
             raise
+
+    async def _visible(self, table: Table) -> str:
+        """What is seen of it: the tenant's rows up to where it counts, each once, if all is there."""
+        end = self._standing.closed(table)
+        kept = f"FROM {table.name} FINAL WHERE {_OF_TENANT} AND position <= {end}"
+        if not self._standing.has_tail(table):
+            return f"SELECT * {kept}"
+        columns = await self._columns(table)
+        tail = rows_sql(table.definition, after=str(end), up_to=str(self.position), where=_OF_TENANT)
+        return f"SELECT {columns} {kept} UNION ALL SELECT {columns} FROM ({tail}) WHERE {_OF_TENANT}"  # noqa: S608
 
 
 class Answered(NamedTuple):
@@ -166,6 +201,7 @@ class ReadSide:
     def __init__(self, clickhouse: ClickHouse, store: Store) -> None:
         self._clickhouse = clickhouse
         self._store = store
+        self._columns: dict[tuple[UUID, str], str] = {}
         self._watch: Watch[Mapping[str, Table]] = Watch(self._serving, every_s=_LOOK_EVERY_S)
 
     async def ask(
@@ -185,15 +221,19 @@ class ReadSide:
             KnownAtInFuture: that instant has not come.
             Unavailable: what it is read from cannot be reached, or has lost rows.
         """
+        with_tail = True
         for spare in reversed(range(_TABLES_TRIED_MAX)):
             standing = await self.standing(
-                query.reads, min_position=min_position, known_at=known_at, wait_s=wait_s
+                query.reads, min_position=min_position, known_at=known_at, wait_s=wait_s, with_tail=with_tail
             )
+            view = View(self._clickhouse, self._columns_of, tenant, standing)
             try:
-                answer = await query.ask(View(self._clickhouse, tenant, standing), **parameters)
+                answer = await query.ask(view, **parameters)
             except StatementFailed as error:
-                if error.code != UNKNOWN_TABLE:
+                if error.code != UNKNOWN_TABLE and not any(map(standing.has_tail, standing.tables.values())):
                     raise
+                # It may be an event that cannot be read, before which the projection is about to stand.
+                with_tail = error.code == UNKNOWN_TABLE
                 # A rebuilt table has taken its place meanwhile, or ClickHouse was wiped.
                 if spare == 0:
                     raise ReadSideDown(str(error)) from error
@@ -209,10 +249,12 @@ class ReadSide:
         min_position: int = 0,
         known_at: datetime | None = None,
         wait_s: float = 0,
+        with_tail: bool = True,
     ) -> Standing:
         """Where a question that reads these projections stands.
 
-        One that goes by whole steps holds nothing up: what it has not got yet is read from another.
+        A table holds nothing up that has not got what the log copy has (unless not `with_tail`): its SELECT
+        gives that for the question. Nor does one that goes by whole steps: the rest is read from another.
 
         Raises:
             Lagging, KnownAtInFuture, Unavailable: as of `ask`.
@@ -222,13 +264,13 @@ class ReadSide:
         names = [each.name for each in reads]
 
         def reached(tables: Mapping[str, Table]) -> bool:
-            position = _least(tables, names)
+            position = _least(tables, names, with_tail=with_tail)
             return position is not None and position >= wanted
 
         tables = await self._serving()
         if not reached(tables):
             tables = await self._waited(reached, names, tables, wait_s)
-        position = _least(tables, names) if exactly is None else exactly
+        position = _least(tables, names, with_tail=with_tail) if exactly is None else exactly
         assert position is not None, "it was reached"
         return Standing(position, {name: tables[name] for name in names})
 
@@ -253,10 +295,18 @@ class ReadSide:
                     return await self._watch.until(reached)
             except TimeoutError:
                 tables = await self._serving()
-        raise Lagging(_least(tables, names))
+        raise Lagging(_least(tables, names, with_tail=True))
 
     async def _serving(self) -> Mapping[str, Table]:
-        return {row[0]: Table(*row) for row in await self._store.rows(_SERVING, [])}
+        rows = await self._store.rows(_SERVING, [])
+        return {row[0]: Table(*row)._replace(definition=Definition.from_json(row[5])) for row in rows}
+
+    async def _columns_of(self, table: Table) -> str:
+        known = self._columns.get((table.instance, table.name))
+        if known is None:
+            rows = await self._clickhouse.rows(f"DESCRIBE TABLE {table.name}")
+            known = self._columns[table.instance, table.name] = ", ".join(str(row[0]) for row in rows)
+        return known
 
     async def _discarded(self, tenant: UUID, query: ProjectionQuery, standing: Standing) -> list[int]:
         names = [each.name for each in query.reads]
@@ -264,20 +314,13 @@ class ReadSide:
         return [position for (position,) in rows]
 
 
-def _least(tables: Mapping[str, Table], names: Sequence[str]) -> int | None:
+def _least(tables: Mapping[str, Table], names: Sequence[str], *, with_tail: bool) -> int | None:
     """How far all of them are; None while one of them does not answer."""
     if any(name not in tables for name in names):
         return None
     read = [tables[name] for name in names]
-    by_positions = [each.position for each in read if each.step == 1]
+    by_positions = [each.reach if with_tail else each.position for each in read if each.step == 1]
     return min(by_positions or [each.position for each in read])
-
-
-def _visible(table: Table) -> str:
-    """What is seen of it: the tenant's rows up to where it counts, each once, if all is there."""
-    return f"""
-        SELECT * FROM {table.name} FINAL
-         WHERE tenant = {{tenant:UUID}} AND position <= {{{table.projection}_end:UInt64}} AND all_is_there"""  # noqa: S608 - names of ours
 
 
 def _with(views: Sequence[str], sql: str) -> str:

@@ -17,7 +17,7 @@ from projections.declaration import ProjectionQuery
 from projections.reading import Lagging, ReadSide, View
 from tests.eventstore.conftest import new_tenant
 from tests.eventstore.tally import append, blank
-from tests.projections.world import TALLIES, World, running
+from tests.projections.world import TALLIES, World, running, until
 
 pytestmark = pytest.mark.integration
 
@@ -123,6 +123,7 @@ async def test_a_clickhouse_that_lost_rows_gives_no_answer(read_side: World) -> 
         await asked.ask(TOTAL, read_side.tenant)
     with read_side.owner() as owner:
         owner.execute("UPDATE erp.projection_generations SET position = 2")
+        owner.execute("UPDATE erp.log_copy SET position = 2")
     assert (await asked.ask(TOTAL, read_side.tenant)).answer == (3, 2)
     with read_side.owner() as owner:
         owner.execute("UPDATE erp.projection_generations SET instance = gen_random_uuid()")
@@ -131,6 +132,45 @@ async def test_a_clickhouse_that_lost_rows_gives_no_answer(read_side: World) -> 
     await execute(f"DROP TABLE {await serving_table(read_side)} SYNC")
     with pytest.raises(ReadSideDown):
         await asked.ask(TOTAL, read_side.tenant)
+
+
+async def test_what_the_table_has_not_got_comes_out_of_the_log_copy(read_side: World) -> None:
+    """A question does not wait for the next filling, and is answered as it will be after it."""
+    asked = ReadSide(read_side.clickhouse, read_side.store)
+    await read_side.add(1)
+    async with running(read_side.projector(interval_s=3600)):
+        await read_side.caught_up()
+        await read_side.add(2)
+        await read_side.caught_up()
+        await read_side.add(4)
+        answered = await asked.ask(TOTAL, read_side.tenant, min_position=3, wait_s=30)
+        assert answered == ((7, 3), 3, [])
+        serving = await read_side.generation()
+        assert serving is not None
+        assert serving.position == 2, "the table has it: nothing was tried"
+        assert (await asked.ask(TOTAL, uuid4(), min_position=3)).answer == (0, 0)
+    async with running(read_side.projector()):
+        await read_side.caught_up()
+    assert await asked.ask(TOTAL, read_side.tenant) == answered
+
+
+async def test_an_unreadable_event_in_the_log_copy_does_not_stop_answers(read_side: World) -> None:
+    asked = ReadSide(read_side.clickhouse, read_side.store)
+    await read_side.add(1)
+    async with running(read_side.projector(interval_s=3600)):
+        await read_side.caught_up()
+        await read_side.add(2)
+        await read_side.caught_up()
+        await append(read_side.store, read_side.tenant, blank().add(Decimal("NaN")))
+        await until(lambda: copied(read_side, 3))
+        assert await asked.ask(TOTAL, read_side.tenant) == ((3, 2), 2, [])
+        with pytest.raises(Lagging):
+            await asked.ask(TOTAL, read_side.tenant, min_position=3, wait_s=0.1)
+
+
+async def copied(world: World, position: int) -> bool:
+    """Whether the watermark is there."""
+    return (await checkpoints.log_copy(world.connection)).position >= position
 
 
 async def test_a_switch_in_the_middle_of_a_question_is_not_seen(read_side: World) -> None:

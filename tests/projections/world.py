@@ -96,9 +96,16 @@ class World:
         """Postgres, as erp_worker."""
         return with_user(self.owner_url, "erp_worker")
 
-    def projector(self, *projections: Projection) -> Projector:
+    def projector(self, *projections: Projection, interval_s: float = 0.02) -> Projector:
         """A projector, not running."""
-        return Projector(self.worker_url, self.clickhouse, CODEC, projections or (TALLIES,), patience_s=0.1)
+        return Projector(
+            self.worker_url,
+            self.clickhouse,
+            CODEC,
+            projections or (TALLIES,),
+            patience_s=0.1,
+            interval_s=interval_s,
+        )
 
 
 @asynccontextmanager

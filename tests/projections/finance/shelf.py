@@ -92,10 +92,16 @@ class Shelf:
         """What a tenant sees at a position."""
         assert self.instance is not None
         tables = {
-            each.name: Table(each.name, 1, self.instance, self.done.get(each.name, 0), each.definition.step)
+            each.name: Table(
+                each.name, 1, self.instance, self.done.get(each.name, 0), position, each.definition
+            )
             for each in FINANCE_PROJECTIONS
         }
-        return View(self.clickhouse, tenant, Standing(position, tables))
+        return View(self.clickhouse, self._columns, tenant, Standing(position, tables))
+
+    async def _columns(self, table: Table) -> str:
+        described = await self.clickhouse.rows(f"DESCRIBE TABLE {table.name}")
+        return ", ".join(str(row[0]) for row in described)
 
 
 def _table(projection: Projection) -> str:
