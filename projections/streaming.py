@@ -20,6 +20,7 @@ from aiokafka.errors import KafkaError
 from faust.app.base import BootStrategy
 from faust.contrib.asgi import bind_to_running_loop
 from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Consumer, Transport
+from mode.threads import WorkerThread
 from yarl import URL
 
 from eventstore.publisher import KafkaOptions
@@ -52,7 +53,7 @@ class StreamOptions(NamedTuple):
     """So long a consumer may bring nothing although the relay publishes; then another takes its place."""
     fetch_wait_ms: int = 50
     fetch_bytes_max: int = 16 * 1024 * 1024
-    broker: Callable[[], object] = bool
+    broker: Callable[[], object] = lambda: None
     """Tells a broker from one that has forgotten everything, and takes offsets that mean nothing to it."""
 
 
@@ -61,8 +62,8 @@ class NoKafka(Exception):
 
 
 async def require_kafka(kafka: KafkaOptions, topics: Iterable[str]) -> None:
-    """Return when Kafka answers and has these topics. Faust gives up at a start without them, or worse, goes
-    on with nothing assigned.
+    """Return if Kafka answers and has these topics. Without a broker Faust gives up at its start; by asking
+    for a topic that is not there it may make one, with any number of partitions.
 
     Raises:
         NoKafka: it does not.
@@ -238,10 +239,20 @@ def _consume_error(coordinator: Any) -> None:
         log.debug("%r", error)
 
 
+class _QuietThread(WorkerThread):
+    def run(self) -> None:
+        """Print no traceback: whoever runs the stream says what has happened."""
+        try:
+            super().run()
+        except BaseException as error:  # noqa: BLE001 - it is in the stream's `crash_reason` too
+            _faust_log.debug("%r", error)
+
+
 class _Thread(AIOKafkaConsumerThread):
     """The thread in which aiokafka consumes."""
 
     logger = _faust_log
+    Worker = _QuietThread
 
     def _create_worker_consumer(self, transport: Any) -> AIOKafkaConsumer:  # noqa: ARG002
         """Faust's, with what it does not let one set."""
@@ -285,7 +296,7 @@ class _Thread(AIOKafkaConsumerThread):
                 await self._consumer._client.close()
 
     def on_crash(self, msg: str, *fmt: Any, **kwargs: Any) -> None:
-        """Print no traceback: whoever runs the stream says what has happened."""
+        """No traceback here either."""
 
 
 class _Consumer(Consumer):

@@ -22,10 +22,11 @@ from projections.streaming import NoKafka, Stream, StreamOptions, end_leftovers,
 
 log = logging.getLogger(__name__)
 
-_BACKOFF_S: Final = (0.2, 0.5, 1.0, 2.0)
+_BACKOFF_S: Final = (0.1, 0.2, 0.5, 1.0, 2.0)
 _GONE: Final = "Kafka is gone"
 _LOOK_EVERY_S: Final = 0.2
 _LISTEN_EVERY_S: Final = 1.0
+_WELL_AFTER_S: Final = 10.0
 _PATIENCE_MAX: Final = 8
 _STOP_TIMEOUT_S: Final = 15.0
 _CONNECTION: Final[dict[str, Any]] = {
@@ -112,20 +113,23 @@ class Worker:
 
     async def _consume(self) -> None:
         """One consumer after the other, each until it is of no more use."""
+        clock = asyncio.get_running_loop().time
         missing, failures = "", 0
         while not self._stop.is_set():
+            began = clock()
             try:
                 await require_kafka(self._kafka, self.stream.topics)
                 if missing:
                     log.info("Kafka is there")
-                missing, failures = "", 0
+                missing = ""
                 await self._run_stream()
-            except NoKafka as error:
-                if missing not in {_GONE, str(error)}:
-                    missing = str(error)
+            except (NoKafka, OSError) as error:
+                if missing not in {_GONE, one_line(error)}:
+                    missing = one_line(error)
                     log.warning("Kafka: %s; trying again until it is there", missing)
                 failures += 1
             except _Over as error:
+                failures = 0 if clock() - began > _WELL_AFTER_S else failures + 1
                 missing = _GONE if str(error) == _GONE else ""
                 log.warning("%s", missing or f"consuming anew: {error}")
             await self._pause(_BACKOFF_S[min(failures, len(_BACKOFF_S) - 1)])

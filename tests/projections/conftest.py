@@ -5,10 +5,12 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 
+from projections.clickhouse import ClickHouse
+from tests.eventstore.conftest import new_tenant
 from tests.projections.world import World, world
 
 
@@ -41,3 +43,16 @@ async def read_side(own_url: str, clickhouse_url: str) -> AsyncIterator[World]:
     """A read side of the test's own."""
     async with world(own_url, clickhouse_url) as made:
         yield made
+
+
+@pytest.fixture
+def tenant(own_url: str) -> UUID:
+    """A tenant with nothing in it."""
+    return new_tenant(own_url)
+
+
+@pytest.fixture
+async def clickhouse(clickhouse_url: str) -> AsyncIterator[ClickHouse]:
+    """A client of a database with nothing in it."""
+    async with ClickHouse(lambda: clickhouse_url) as client:
+        yield client

@@ -1,0 +1,227 @@
+"""Workers as processes, between a real log, broker and ClickHouse, while any of them is killed."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+from uuid import UUID
+
+import pytest
+from aiokafka import AIOKafkaProducer
+
+from erp.embedded.kafka import EmbeddedKafka
+from eventstore.packing import Packing, topic_of
+from eventstore.relay import Relay
+from projections.clickhouse import ClickHouse
+from tests.eventstore.relaying import new_relay
+from tests.eventstore.requests import STREAM_TYPE
+from tests.eventstore.stream import PARTITIONS
+from tests.eventstore.tally import Tally
+from tests.projections.logs import append, arrived, copied
+
+pytestmark = pytest.mark.integration
+
+TOPICS = {topic_of("erp", name): PARTITIONS for name in (STREAM_TYPE, Tally.TOPIC)}
+
+
+@pytest.fixture
+def broker() -> Iterator[EmbeddedKafka]:
+    """A broker with nothing in it."""
+    with TemporaryDirectory(prefix="erp-kafka-") as folder, EmbeddedKafka(Path(folder), TOPICS) as running:
+        yield running
+
+
+class Process:
+    """A worker that can be killed."""
+
+    def __init__(self, arguments: Sequence[str], out: Path) -> None:
+        self.out = out
+        with out.open("ab") as file:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "tests.projections.working", *arguments], stdout=file, stderr=file
+            )
+
+    def output(self) -> str:
+        return self.out.read_text()
+
+    async def until(self, happened: Callable[[str], bool], timeout_s: float = 30) -> None:
+        try:
+            async with asyncio.timeout(timeout_s):
+                while not happened(self.output()):
+                    assert self._process.poll() is None
+                    await asyncio.sleep(0.05)
+        except (TimeoutError, AssertionError):
+            pytest.fail(f"code {self._process.poll()}: {self.output()}")
+
+    async def until_it_says(self, words: str, times: int = 1) -> None:
+        await self.until(lambda output: output.count(words) >= times)
+
+    def end(self, number: signal.Signals = signal.SIGKILL) -> int:
+        if self._process.poll() is None:
+            self._process.send_signal(number)
+        return self._process.wait(30)
+
+
+class Start:
+    """Starts workers on the system of a test."""
+
+    def __init__(self, owner_url: str, clickhouse_url: str, home: Path, out: Path) -> None:
+        self._arguments = [owner_url, clickhouse_url, str(home)]
+        self._out = out
+        self.started: list[Process] = []
+
+    def __call__(self, *how: str) -> Process:
+        out = self._out / f"worker-{len(self.started)}.log"
+        self.started.append(Process([*self._arguments, *how], out))
+        return self.started[-1]
+
+
+@pytest.fixture
+def start(own_url: str, clickhouse_url: str, broker: EmbeddedKafka, tmp_path: Path) -> Iterator[Start]:
+    made = Start(own_url, clickhouse_url, broker.home, tmp_path)
+    yield made
+    for process in made.started:
+        process.end()
+
+
+@asynccontextmanager
+async def relaying(owner_url: str, broker: EmbeddedKafka, **packing: Any) -> AsyncIterator[Relay]:
+    relay = new_relay(owner_url, broker)
+    if packing:
+        relay._packing = Packing(partitions=PARTITIONS, **packing)
+    task = asyncio.create_task(relay.run())
+    try:
+        yield relay
+    finally:
+        relay.stop()
+        await asyncio.wait_for(task, 20)
+
+
+@contextmanager
+def appending(owner_url: str, tenant: UUID) -> Iterator[None]:
+    """A writer beside the test, a hundred events a second."""
+    writer = subprocess.Popen([sys.executable, "-m", "tests.projections.writing", owner_url, str(tenant)])
+    try:
+        yield
+    finally:
+        writer.terminate()
+        writer.wait(20)
+
+
+async def test_events_arrive_and_the_end_is_quick(
+    own_url: str, tenant: UUID, broker: EmbeddedKafka, clickhouse: ClickHouse, start: Start
+) -> None:
+    worker = start()
+    async with relaying(own_url, broker, event_bytes_max=10_000, batch_bytes_max=10_000):
+        async with AIOKafkaProducer(bootstrap_servers=broker.bootstrap) as stranger:
+            await stranger.send_and_wait(topic_of("erp", STREAM_TYPE), b"garbage", partition=0)
+        append(own_url, tenant, 50)
+        append(own_url, tenant, 2, data=b'{"text":"' + b"x" * 100_000 + b'"}')
+        await arrived(clickhouse, own_url)
+        append(own_url, tenant, 1)
+        await arrived(clickhouse, own_url)
+    await worker.until_it_says("a message that is none of ours is passed over")
+    began = time.monotonic()
+    assert worker.end(signal.SIGTERM) == 0
+    assert time.monotonic() - began < 3
+    assert "Traceback" not in worker.output()
+
+
+async def test_two_share_the_partitions_and_one_that_dies_is_replaced(
+    own_url: str, tenant: UUID, broker: EmbeddedKafka, clickhouse: ClickHouse, start: Start
+) -> None:
+    first, second = start(), start()
+    async with relaying(own_url, broker):
+        with appending(own_url, tenant):
+            await first.until_it_says("has 4 partitions")
+            await second.until_it_says("has 4 partitions")
+            await asyncio.sleep(0.5)
+            first.end(signal.SIGKILL)
+            await second.until(lambda output: output.rstrip().endswith("has 8 partitions of Kafka's topics"))
+            third = start()
+            await third.until_it_says("has 4 partitions")
+        await arrived(clickhouse, own_url)
+
+
+async def test_one_that_dies_in_mid_stream_loses_nothing(
+    own_url: str, tenant: UUID, broker: EmbeddedKafka, clickhouse: ClickHouse, start: Start
+) -> None:
+    async with relaying(own_url, broker):
+        with appending(own_url, tenant):
+            for _ in range(3):
+                before = len(await copied(clickhouse))
+                worker = start()
+                await worker.until_it_says("has 8 partitions")
+                while len(await copied(clickhouse)) < before + 30:
+                    await asyncio.sleep(0.02)
+                worker.end(signal.SIGKILL)
+        start()
+        await arrived(clickhouse, own_url)
+
+
+async def test_a_broker_that_comes_back_empty_is_used_again(
+    own_url: str, tenant: UUID, broker: EmbeddedKafka, clickhouse: ClickHouse, start: Start
+) -> None:
+    worker = start()
+    async with relaying(own_url, broker) as relay:
+        append(own_url, tenant, 20)
+        await arrived(clickhouse, own_url)
+        for times in (2, 3):
+            pid = broker.pid()
+            assert pid is not None
+            os.kill(pid, signal.SIGKILL)
+            await asyncio.sleep(0.5)
+            broker.ensure_running()
+            await wait_for(lambda: relay.status.kafka_connected)
+            append(own_url, tenant, 20)
+            await arrived(clickhouse, own_url)
+            await worker.until_it_says("has 8 partitions", times)
+    assert worker.end(signal.SIGTERM) == 0
+    assert len(worker.output().splitlines()) < 10, worker.output()
+
+
+async def wait_for(holds: Callable[[], bool]) -> None:
+    async with asyncio.timeout(20):
+        while not holds():
+            await asyncio.sleep(0.02)
+
+
+async def test_a_broker_that_is_not_there_yet_is_waited_for_and_one_that_is_dead_does_not_hold_up_the_end(
+    own_url: str, tenant: UUID, clickhouse_url: str, clickhouse: ClickHouse, tmp_path: Path
+) -> None:
+    with TemporaryDirectory(prefix="erp-kafka-") as folder:
+        worker = Process([own_url, clickhouse_url, folder], tmp_path / "worker.log")
+        try:
+            await worker.until_it_says("Kafka: no Kafka broker has run in")
+            with EmbeddedKafka(Path(folder)) as empty:
+                await worker.until_it_says("Kafka: the relay has not made the topic erp.test.")
+                empty_pid = empty.pid()
+            assert empty_pid is not None
+            with EmbeddedKafka(Path(folder), TOPICS) as broker:
+                async with relaying(own_url, broker):
+                    append(own_url, tenant, 5)
+                    await arrived(clickhouse, own_url)
+            await worker.until_it_says("Kafka is gone")
+            began = time.monotonic()
+            assert worker.end(signal.SIGTERM) == 0
+            assert time.monotonic() - began < 12
+        finally:
+            worker.end()
+
+
+async def test_one_that_looks_well_and_does_nothing_is_replaced(
+    own_url: str, tenant: UUID, broker: EmbeddedKafka, clickhouse: ClickHouse, start: Start
+) -> None:
+    worker = start("deaf")
+    async with relaying(own_url, broker):
+        await worker.until_it_says("has 8 partitions")
+        append(own_url, tenant, 20)
+        await worker.until_it_says("consuming anew: it brings nothing, and there is something to read")
+        await arrived(clickhouse, own_url)
