@@ -237,17 +237,19 @@ def create_worker(settings: Settings) -> Worker:
     ingest = Ingest(
         url, clickhouse, codec, watermark=lambda: projector.status.position, written=projector.brought
     )
-    # The embedded broker lets a group settle as fast as we like; others refuse less than six seconds.
-    session_timeout_s = settings.worker.session_timeout_s or (3.0 if runs_kafka(settings) else 6.0)
-    # Nor does it wake who waits for messages, as others do.
-    fetch_wait_ms = 15 if runs_kafka(settings) else 100
     stream = StreamOptions(
         group=f"{settings.kafka.topic_prefix}-read",
         topics=list(kafka_topics(settings)),
-        session_timeout_s=session_timeout_s,
-        fetch_wait_ms=fetch_wait_ms,
+        # Less is refused by Kafka unless it is told otherwise.
+        session_timeout_s=settings.worker.session_timeout_s or 6.0,
+        fetch_wait_ms=100,
         fetch_bytes_max=4 * max(settings.kafka.event_bytes_max, settings.kafka.batch_bytes_max),
     )
     if runs_kafka(settings):
-        stream = stream._replace(broker=EmbeddedKafka(settings.home).pid)
+        # The embedded broker lets a group settle fast, does not wake who waits, and comes back empty.
+        stream = stream._replace(
+            session_timeout_s=settings.worker.session_timeout_s or 3.0,
+            fetch_wait_ms=15,
+            broker=EmbeddedKafka(settings.home).pid,
+        )
     return Worker(url, kafka, stream, clickhouse=clickhouse, ingest=ingest, projector=projector)
