@@ -96,11 +96,12 @@ class Rebuild:
             CannotRebuild: somebody else rebuilds it.
         """
         copied = await checkpoints.log_copy(self._connection)
+        up_to = copied.position - copied.position % self.projection.definition.step
         if await self._projector_makes_it():
-            return copied.position
+            return up_to
         await hold_alone(self._connection, self.projection.name)
         self._filling = await self._begun()
-        return max(0, copied.position - self._filling.generation.position)
+        return max(0, up_to - self._filling.generation.position)
 
     async def finish(self, advance: Advance) -> Rebuilt:
         """Fill, compare, switch, and drop what is not needed any more.
