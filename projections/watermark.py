@@ -161,7 +161,7 @@ class Watermark:
             self._kafka_is_silent = False
             await self._accept(rows)
         elif self._is_overdue():
-            await self._heal(up_to=min(self._brought, default=self.head + 1) - 1)
+            await self._heal()
         else:
             await self._wait()
 
@@ -202,17 +202,21 @@ class Watermark:
         patience_s = _PATIENCE_WITHOUT_KAFKA_S if self._kafka_is_silent else self._patience_s
         return asyncio.get_running_loop().time() - self._stands_since > patience_s
 
-    async def _heal(self, up_to: int) -> None:
-        """Fetch what is missing from the store."""
+    async def _heal(self) -> None:
+        """Fetch what comes next from the store: the hole, or, where there are many (a partition that is behind
+        leaves one at every other position), as far as the log goes or in one piece.
+        """
         if not self._kafka_is_silent:
             log.info("events after %s do not come by Kafka: fetched from the store", self.position)
         self._kafka_is_silent = True
-        while self.position < up_to:
-            if up_to - self.position >= _LONG_EVENTS:
-                await self._heal_at_length(min(up_to, self.position + COPY_EVENTS_MAX))
-            else:
-                types = await self._fetch(self.position, up_to)
-                await self._move(self._fetched_to, types)
+        following = min(self._brought, default=self.head + 1)
+        is_only_hole = len(self._brought) > self.head - following
+        up_to = min(following - 1 if is_only_hole else self.head, self.position + COPY_EVENTS_MAX)
+        if up_to - self.position >= _LONG_EVENTS:
+            await self._heal_at_length(up_to)
+        else:
+            types = await self._fetch(self.position, up_to)
+            await self._move(self._fetched_to, types)
 
     async def _heal_at_length(self, up_to: int) -> None:
         copied = await self._store.copy(self.position, up_to)

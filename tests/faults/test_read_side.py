@@ -25,10 +25,17 @@ def system() -> Iterator[System]:
         yield made
 
 
+@pytest.fixture
+def books(system: System) -> Iterator[Books]:
+    """Those of a new tenant, opened."""
+    made = system.books()
+    yield made
+    made.close()
+
+
 @pytest.mark.parametrize("parts", [*((part,) for part in PARTS), PARTS], ids="+".join)
-def test_kill_9_under_load(system: System, parts: tuple[str, ...]) -> None:
+def test_kill_9_under_load(system: System, books: Books, parts: tuple[str, ...]) -> None:
     """200 commands a second go on while it dies. A wiped broker is one that was killed: it is in memory."""
-    books = system.books()
     with Load(books, per_s=200) as load:
         load.until_acknowledged(300)
         system.kill(*parts)
@@ -42,9 +49,8 @@ def test_kill_9_under_load(system: System, parts: tuple[str, ...]) -> None:
     system.erp("projections", "verify")
 
 
-def test_reports_are_the_same_bytes_after_a_rebuild(system: System) -> None:
+def test_reports_are_the_same_bytes_after_a_rebuild(system: System, books: Books) -> None:
     """ClickHouse's folder is deleted, and made anew from the store."""
-    books = system.books()
     with Load(books) as load:
         load.until_acknowledged(500)
     last = head(books)
@@ -57,9 +63,8 @@ def test_reports_are_the_same_bytes_after_a_rebuild(system: System) -> None:
     system.erp("projections", "verify")
 
 
-def test_a_worker_so_late_that_kafka_has_dropped_what_it_needs(system: System) -> None:
+def test_a_worker_so_late_that_kafka_has_dropped_what_it_needs(system: System, books: Books) -> None:
     """The broker keeps 5 MiB a partition; what is older comes from the store."""
-    books = system.books()
     system.stop()
     relay = Process(system.home.path, "relay", ERP_KAFKA__COMPRESSION="none")
     with Api(system.home.path, port=system.port) as api:
