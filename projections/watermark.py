@@ -203,8 +203,8 @@ class Watermark:
         return asyncio.get_running_loop().time() - self._stands_since > patience_s
 
     async def _heal(self) -> None:
-        """Fetch what comes next from the store: the hole, or, where there are many (a partition that is behind
-        leaves one at every other position), as far as the log goes or in one piece.
+        """Fetch what comes next from the store: the hole, or, where there are many (a partition that is
+        behind leaves one at every other position), as far as the log goes or in one piece.
         """
         if not self._kafka_is_silent:
             log.info("events after %s do not come by Kafka: fetched from the store", self.position)
