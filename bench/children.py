@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import IO, Any, Final
 
 import orjson
 import psutil
@@ -40,7 +40,7 @@ def ask(module: str, *, timeout_s: float, **question: Any) -> dict[str, Any]:
 @contextmanager
 def asking(module: str, *, timeout_s: float, **question: Any) -> Iterator[Any]:
     """The same in the background for the duration of the block; call what is yielded for the answer."""
-    with _spawned(
+    with spawned(
         [sys.executable, "-m", module, orjson.dumps(question).decode()], stdout=subprocess.PIPE
     ) as child:
 
@@ -66,7 +66,7 @@ class Server:
 
     def cpu_s(self) -> float:
         """Processor time of the process and of its workers, so far."""
-        return sum(_cpu_s(each) for each in (self._process, *self._process.children(recursive=True)))
+        return sum(cpu_s_of(each) for each in (self._process, *self._process.children(recursive=True)))
 
 
 @contextmanager
@@ -76,14 +76,14 @@ def serving(module: str, environment: Mapping[str, str], *, workers: int = 1) ->
     Raises:
         ChildFailed: it ended, or was not ready in time.
     """
-    port = _free_port()
+    port = free_port()
     theirs, ours = os.pipe()
     arguments = ["api", "--port", str(port), "--workers", str(workers), "--lifeline", str(theirs)]
     try:
-        with _spawned(
+        with spawned(
             [sys.executable, "-m", module, *arguments], environment=environment, pass_fds=(theirs,)
         ) as child:
-            _until_ready(child, port, module)
+            until_ready(child, port, module)
             yield Server(child, port)
     finally:
         os.close(ours)
@@ -91,13 +91,19 @@ def serving(module: str, environment: Mapping[str, str], *, workers: int = 1) ->
 
 
 @contextmanager
-def _spawned(
+def spawned(
     command: list[str],
     *,
     environment: Mapping[str, str] | None = None,
-    stdout: int | None = None,
+    stdout: int | IO[bytes] | None = None,
+    stderr: int | None = None,
     pass_fds: tuple[int, ...] = (),
+    stop_timeout_s: float = _STOP_TIMEOUT_S,
 ) -> Iterator["subprocess.Popen[bytes]"]:
+    """A child for the duration of the block: told to end then, killed if it does not.
+
+    It gets this environment, and of ours everything but settings.
+    """
     clean = {name: value for name, value in os.environ.items() if not name.startswith("ERP_")}
     child = subprocess.Popen(
         command,
@@ -105,6 +111,7 @@ def _spawned(
         env={**clean, **(environment or {})},
         stdin=subprocess.DEVNULL,
         stdout=stdout,
+        stderr=stderr,
         pass_fds=pass_fds,
         start_new_session=True,
     )
@@ -113,7 +120,7 @@ def _spawned(
     finally:
         child.terminate()
         try:
-            child.wait(_STOP_TIMEOUT_S)
+            child.wait(stop_timeout_s)
         except subprocess.TimeoutExpired:
             child.kill()
             child.wait()
@@ -121,7 +128,12 @@ def _spawned(
             child.stdout.close()
 
 
-def _until_ready(child: "subprocess.Popen[bytes]", port: int, module: str) -> None:
+def until_ready(child: "subprocess.Popen[bytes]", port: int, module: str) -> None:
+    """Return when the API on this port is ready.
+
+    Raises:
+        ChildFailed: the child ended, or it is not ready in time.
+    """
     deadline = time.monotonic() + _READY_TIMEOUT_S
     while time.monotonic() < deadline:
         if child.poll() is not None:
@@ -141,14 +153,16 @@ def _is_ready(port: int) -> bool:
             return False
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of 127.0.0.1 that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
 
 
-def _cpu_s(process: psutil.Process) -> float:
+def cpu_s_of(process: psutil.Process) -> float:
+    """Processor time of a process so far; 0 when it is gone."""
     try:
         times = process.cpu_times()
     except psutil.NoSuchProcess:

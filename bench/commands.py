@@ -95,7 +95,7 @@ class Bench:
             # their index, so on the large log that goes on for seconds: told, and then left behind.
             self._http("http_after_checkpoint", full, max(GROWTH_CONNECTIONS), seconds=self.options.settle_s)
             for number in range(1, self.options.rounds + 1):
-                _say(f"round {number} of {self.options.rounds}")
+                say(f"round {number} of {self.options.rounds}")
                 self._round(f"round{number}", full=full, null=null, stock=stock, plain=plain)
         self._long_stream()
 
@@ -213,15 +213,16 @@ class Bench:
 
     def _note(self, name: str, found: dict[str, Any]) -> None:
         self.points.setdefault(name, []).append(found)
-        _say(f"  {name:<22} {report.brief(found)}")
+        say(f"  {name:<22} {report.brief(found)}")
 
 
-def _say(text: str) -> None:
+def say(text: str) -> None:
+    """Tell the person who waits."""
     print(text, file=sys.stderr, flush=True)
 
 
 @contextmanager
-def _ended_by_sigterm() -> Iterator[None]:
+def ended_by_sigterm() -> Iterator[None]:
     """SIGTERM unwinds like Ctrl-C, so that children stop and folders go."""
 
     def end(number: int, _frame: FrameType | None) -> NoReturn:
@@ -248,7 +249,7 @@ def main(*, quick: bool, **given: Any) -> None:
     folder = load_settings().home / "bench"
     began = time.time()
     try:
-        with _ended_by_sigterm(), world(folder) as here:
+        with ended_by_sigterm(), world(folder) as here:
             bench = Bench(here, options)
             bench.run()
             facts = {**machine.facts(), "postgres": here.facts()}
@@ -258,7 +259,7 @@ def main(*, quick: bool, **given: Any) -> None:
     file = folder / "commands.json"
     file.write_bytes(orjson.dumps(told, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
     print(report.table(told))
-    _say(f"figures: {file}")
+    say(f"figures: {file}")
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ so the filled log has the shape that as many commands would have given it.
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 from uuid import UUID
 
@@ -36,16 +36,26 @@ def fill(url: str, tenant: UUID, first: int, events: int) -> dict[str, Any]:
     began = time.perf_counter()
     with psycopg.connect(url, autocommit=True) as connection:
         for start in range(first, first + events, _BATCH):
-            batch = list(_requests(tenant, range(start, min(start + _BATCH, first + events))))
-            answer = connection.execute(APPEND, [pack(batch).decode()], prepare=True).fetchone()
-            receipts = unpack(batch, answer[0] if answer else "[]")
-            if not all(receipt.outcome == "appended" for receipt in receipts):
-                raise NotAppended(f"of the entries from {start} on")
+            append(connection, list(requests(tenant, range(start, min(start + _BATCH, first + events)))))
     seconds = time.perf_counter() - began
     return {"events": events, "seconds": seconds, "per_s": events / seconds}
 
 
-def _requests(tenant: UUID, numbers: range) -> Iterator[AppendRequest]:
+def append(connection: "psycopg.Connection[Any]", batch: Sequence[AppendRequest]) -> int:
+    """Append the entries of a batch, and return the last position.
+
+    Raises:
+        NotAppended: one of them was not appended.
+    """
+    answer = connection.execute(APPEND, [pack(batch).decode()], prepare=True).fetchone()
+    receipts = unpack(batch, answer[0] if answer else "[]")
+    if not all(receipt.outcome == "appended" for receipt in receipts):
+        raise NotAppended(f"of the batch of {batch[0].idempotency_key}")
+    return max(receipt.position for receipt in receipts)
+
+
+def requests(tenant: UUID, numbers: range) -> Iterator[AppendRequest]:
+    """Of each of these entries the one request that appends it."""
     metadata = entries.event_metadata()
     for n in numbers:
         stream = uuid7()

@@ -9,7 +9,12 @@ from typing import Any, Final
 import psutil
 
 _PACKAGES: Final = (
+    "aiokafka",
+    "chdb",
+    "clickhouse-connect",
+    "confluent-kafka",
     "eventsourcing",
+    "faust-streaming",
     "httptools",
     "orjson",
     "psycopg",

@@ -73,7 +73,19 @@ def result(
     points: Points, options: Any, facts: Mapping[str, Any], *, began: float, took_s: float
 ) -> dict[str, Any]:
     """Everything that is worth keeping of a run."""
-    rounds = _figures(points)
+    return kept(_figures(points), points, options, facts, began=began, took_s=took_s)
+
+
+def kept(
+    rounds: Mapping[str, Sequence[float]],
+    points: Points,
+    options: Any,
+    facts: Mapping[str, Any],
+    *,
+    began: float,
+    took_s: float,
+) -> dict[str, Any]:
+    """The figures, each the median of its rounds, with all that is behind them."""
     return {
         **{key: statistics.median(values) for key, values in rounds.items()},
         "spread": {key: [min(values), max(values)] for key, values in rounds.items()},
@@ -130,9 +142,8 @@ def brief(found: Mapping[str, Any]) -> str:
 def table(told: Mapping[str, Any], *, markdown: bool = False) -> str:
     """The figures of a run, what was asked of them, and on what it ran."""
     measured = [_HEAD, *_rows(told["points"])]
-    goals = [("", "figure", "min-max", "asked", ""), *_goal_rows(told)]
-    draw = _markdown if markdown else _plain
-    return "\n\n".join((draw(measured), draw(goals), _circumstances(told)))
+    draw = drawn_as_markdown if markdown else drawn
+    return "\n\n".join((draw(measured), draw(goal_rows(told, GOALS)), _circumstances(told)))
 
 
 def _rows(points: Points) -> list[tuple[str, ...]]:
@@ -155,9 +166,10 @@ def _label_of(said: str) -> str:
     return next(label for label in _LABELS.values() if said.startswith(label.partition("{")[0]))
 
 
-def _goal_rows(told: Mapping[str, Any]) -> list[tuple[str, ...]]:
-    rows: list[tuple[str, ...]] = []
-    for goal in GOALS:
+def goal_rows(told: Mapping[str, Any], goals: Sequence[Goal]) -> list[tuple[str, ...]]:
+    """A row for each goal, under the names of the columns."""
+    rows: list[tuple[str, ...]] = [("", "figure", "min-max", "asked", "")]
+    for goal in goals:
         least, most = told["spread"][goal.key]
         verdict = "reached" if goal.reached(told[goal.key]) else "MISSED"
         rows.append((goal.what, f"{told[goal.key]:.2f}", f"{least:.2f}-{most:.2f}", goal.said(), verdict))
@@ -187,7 +199,8 @@ def _median(found: Sequence[Mapping[str, Any]], key: str, form: str) -> str:
     return format(statistics.median(each[key] for each in found), form)
 
 
-def _plain(rows: Sequence[tuple[str, ...]]) -> str:
+def drawn(rows: Sequence[tuple[str, ...]]) -> str:
+    """A table for a terminal; its first row is its head."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return "\n".join(
         "  ".join(
@@ -198,7 +211,8 @@ def _plain(rows: Sequence[tuple[str, ...]]) -> str:
     )
 
 
-def _markdown(rows: Sequence[tuple[str, ...]]) -> str:
+def drawn_as_markdown(rows: Sequence[tuple[str, ...]]) -> str:
+    """The same as documents have it."""
     head, *body = ("| " + " | ".join(row) + " |" for row in rows)
     rule = "|---" + "|---:" * (len(rows[0]) - 1) + "|"
     return "\n".join((head, rule, *body))
@@ -213,18 +227,37 @@ def _markdown(rows: Sequence[tuple[str, ...]]) -> str:
 )
 def main(*, markdown: bool, into: Path | None) -> None:
     """Print the table of the last run, or put it into a document."""
-    file = load_settings().home / "bench" / "commands.json"
-    if not file.exists():
-        raise click.ClickException(f"there is no {file} yet: make bench-commands")
-    told = orjson.loads(file.read_bytes())
+    told = last_run("commands")
     if into is None:
         print(table(told, markdown=markdown))
-        return
-    before, _, rest = into.read_text("utf-8").partition(_BEGIN)
+    else:
+        put(table(told, markdown=True), into, begin=_BEGIN)
+
+
+def last_run(bench: str) -> dict[str, Any]:
+    """What the last run of that bench has left.
+
+    Raises:
+        ClickException: there was none.
+    """
+    file = load_settings().home / "bench" / f"{bench}.json"
+    if not file.exists():
+        raise click.ClickException(f"there is no {file} yet: make bench-{bench}")
+    told: dict[str, Any] = orjson.loads(file.read_bytes())
+    return told
+
+
+def put(text: str, into: Path, *, begin: str) -> None:
+    """Put the text into a document, between this mark and the one that ends figures.
+
+    Raises:
+        ClickException: it lacks them.
+    """
+    before, _, rest = into.read_text("utf-8").partition(begin)
     _, end, after = rest.partition(_END)
     if not end:
-        raise click.ClickException(f"{into} lacks the marks {_BEGIN} and {_END}")
-    into.write_text(f"{before}{_BEGIN}\n\n{table(told, markdown=True)}\n\n{_END}{after}", "utf-8")
+        raise click.ClickException(f"{into} lacks the marks {begin} and {_END}")
+    into.write_text(f"{before}{begin}\n\n{text}\n\n{_END}{after}", "utf-8")
 
 
 if __name__ == "__main__":

@@ -93,20 +93,7 @@ class World:
 
     def facts(self) -> dict[str, str]:
         """The server's version, and the settings that its speed depends on."""
-        names = (
-            "server_version",
-            "fsync",
-            "synchronous_commit",
-            "full_page_writes",
-            "shared_buffers",
-            "max_wal_size",
-            "wal_sync_method",
-        )
-        with psycopg.connect(self._server.url) as connection:
-            found = connection.execute(
-                "SELECT name, current_setting(name) FROM pg_settings WHERE name = ANY (%s)", [list(names)]
-            )
-            return dict(found.fetchall())
+        return postgres_facts(self._server.url)
 
     def postgres_cpu_s(self) -> float:
         """Processor time of the server's processes so far, those that have ended excepted."""
@@ -134,6 +121,24 @@ class World:
             connection.execute(statement)
 
 
+def postgres_facts(url: str) -> dict[str, str]:
+    """A server's version, and the settings that its speed depends on."""
+    names = (
+        "server_version",
+        "fsync",
+        "synchronous_commit",
+        "full_page_writes",
+        "shared_buffers",
+        "max_wal_size",
+        "wal_sync_method",
+    )
+    with psycopg.connect(url) as connection:
+        found = connection.execute(
+            "SELECT name, current_setting(name) FROM pg_settings WHERE name = ANY (%s)", [list(names)]
+        )
+        return dict(found.fetchall())
+
+
 class AlreadyRunning(Exception):
     """Another bench measures here; two at once would measure each other."""
 
@@ -145,6 +150,17 @@ def world(figures: Path) -> Iterator[World]:
     Raises:
         AlreadyRunning: another bench uses that folder.
     """
+    with own_folder(figures) as home, EmbeddedPostgres(home) as server:
+        yield World(server)
+
+
+@contextmanager
+def own_folder(figures: Path) -> Iterator[Path]:
+    """A new folder below `figures`, gone when the block ends, with the Postgres in it if that still runs.
+
+    Raises:
+        AlreadyRunning: another bench uses `figures`.
+    """
     figures.mkdir(parents=True, exist_ok=True)
     with (figures / "lock").open("ab") as lock:
         try:
@@ -152,15 +168,15 @@ def world(figures: Path) -> Iterator[World]:
         except BlockingIOError:
             raise AlreadyRunning(f"another bench runs in {figures}") from None
         for left in figures.glob("run-*"):
-            _remove(left)
+            remove(left)
         home = Path(tempfile.mkdtemp(prefix="run-", dir=figures))
         try:
-            with EmbeddedPostgres(home) as server:
-                yield World(server)
+            yield home
         finally:
-            _remove(home)
+            remove(home)
 
 
-def _remove(home: Path) -> None:
+def remove(home: Path) -> None:
+    """Stop the Postgres of a home, if it still runs, and delete the folder."""
     Cluster(home).stop()
     shutil.rmtree(home)
