@@ -289,3 +289,16 @@ async def test_how_far_behind_it_is(read_side: World) -> None:
         owner.execute("UPDATE erp.projections SET serving = NULL WHERE projection = 'steps'")
     _, steps, _ = sorted(await asked.lags())
     assert (steps.position, steps.is_serving, steps.events, steps.seconds) == (4, False, 0, 0.0)
+
+
+async def test_a_clock_that_stepped_back(read_side: World, asked: ReadSide) -> None:
+    """Events carry on from where the clock was before: nothing waits for it, and no lag is below zero."""
+    await read_side.add(1)
+    with read_side.owner() as owner:
+        owner.execute("UPDATE erp.clock SET floor = clock_timestamp() + interval '1 hour'")
+    await read_side.add(2)
+    answered = await asked.ask(TOTAL, read_side.tenant, min_position=2, wait_s=30)
+    assert answered == ((3, 2), 2, [])
+    assert (await asked.ask(TOTAL, read_side.tenant, known_at=datetime.now(UTC))).answer == (1, 1)
+    await read_side.caught_up()
+    assert {(each.events, each.seconds) for each in await asked.lags()} == {(0, 0.0)}
