@@ -1,7 +1,6 @@
 """Workers as processes, between a real log, broker and ClickHouse, while any of them is killed."""
 
 import asyncio
-import os
 import signal
 import subprocess
 import sys
@@ -24,6 +23,7 @@ from tests.eventstore.relaying import new_relay
 from tests.eventstore.requests import STREAM_TYPE
 from tests.eventstore.stream import PARTITIONS
 from tests.eventstore.tally import Tally
+from tests.kafka.broker import Broker, EmbeddedBroker, embedded_broker
 from tests.projections.logs import append, arrived, copied
 
 pytestmark = pytest.mark.integration
@@ -32,10 +32,16 @@ TOPICS = {topic_of("erp", name): PARTITIONS for name in (STREAM_TYPE, Tally.TOPI
 
 
 @pytest.fixture
-def broker() -> Iterator[EmbeddedKafka]:
-    """A broker with nothing in it."""
-    with TemporaryDirectory(prefix="erp-kafka-") as folder, EmbeddedKafka(Path(folder), TOPICS) as running:
-        yield running
+def kafka_topics() -> dict[str, int]:
+    """Those that the relay publishes to."""
+    return TOPICS
+
+
+@pytest.fixture
+def embedded(kafka_topics: dict[str, int]) -> Iterator[EmbeddedBroker]:
+    """The broker of `erp up`, for what a real one does in another way."""
+    with embedded_broker(kafka_topics) as broker:
+        yield broker
 
 
 class Process:
@@ -72,27 +78,28 @@ class Process:
 class Start:
     """Starts workers on the system of a test."""
 
-    def __init__(self, owner_url: str, clickhouse_url: str, home: Path, out: Path) -> None:
-        self._arguments = [owner_url, clickhouse_url, str(home)]
+    def __init__(self, owner_url: str, clickhouse_url: str, out: Path) -> None:
+        self._urls = [owner_url, clickhouse_url]
         self._out = out
         self.started: list[Process] = []
 
-    def __call__(self, *how: str) -> Process:
+    def __call__(self, broker: Broker, *how: str) -> Process:
         out = self._out / f"worker-{len(self.started)}.log"
-        self.started.append(Process([*self._arguments, *how], out))
+        where = str(broker.server.home) if isinstance(broker, EmbeddedBroker) else broker.bootstrap
+        self.started.append(Process([*self._urls, where, *how], out))
         return self.started[-1]
 
 
 @pytest.fixture
-def start(own_url: str, clickhouse_url: str, broker: EmbeddedKafka, tmp_path: Path) -> Iterator[Start]:
-    made = Start(own_url, clickhouse_url, broker.home, tmp_path)
+def start(own_url: str, clickhouse_url: str, tmp_path: Path) -> Iterator[Start]:
+    made = Start(own_url, clickhouse_url, tmp_path)
     yield made
     for process in made.started:
         process.end()
 
 
 @asynccontextmanager
-async def relaying(owner_url: str, broker: EmbeddedKafka, **packing: Any) -> AsyncIterator[Relay]:
+async def relaying(owner_url: str, broker: Broker, **packing: Any) -> AsyncIterator[Relay]:
     relay = new_relay(owner_url, broker)
     if packing:
         relay._packing = Packing(partitions=PARTITIONS, **packing)
@@ -116,11 +123,11 @@ def appending(owner_url: str, tenant: UUID) -> Iterator[None]:
 
 
 async def test_events_arrive_and_the_end_is_quick(
-    own_url: str, tenant: UUID, broker: EmbeddedKafka, clickhouse: ClickHouse, start: Start
+    own_url: str, tenant: UUID, kafka: Broker, clickhouse: ClickHouse, start: Start
 ) -> None:
-    worker = start()
-    async with relaying(own_url, broker, event_bytes_max=10_000, batch_bytes_max=10_000):
-        async with AIOKafkaProducer(bootstrap_servers=broker.bootstrap) as stranger:
+    worker = start(kafka)
+    async with relaying(own_url, kafka, event_bytes_max=10_000, batch_bytes_max=10_000):
+        async with AIOKafkaProducer(bootstrap_servers=kafka.bootstrap) as stranger:
             await stranger.send_and_wait(topic_of("erp", STREAM_TYPE), b"garbage", partition=0)
         append(own_url, tenant, 50)
         append(own_url, tenant, 2, data=b'{"text":"' + b"x" * 100_000 + b'"}')
@@ -135,10 +142,10 @@ async def test_events_arrive_and_the_end_is_quick(
 
 
 async def test_two_share_the_partitions_and_one_that_dies_is_replaced(
-    own_url: str, tenant: UUID, broker: EmbeddedKafka, clickhouse: ClickHouse, start: Start
+    own_url: str, tenant: UUID, kafka: Broker, clickhouse: ClickHouse, start: Start
 ) -> None:
-    first, second = start(), start()
-    async with relaying(own_url, broker):
+    first, second = start(kafka), start(kafka)
+    async with relaying(own_url, kafka):
         with appending(own_url, tenant):
             await first.until_it_says("has 4 partitions")
             await second.until_it_says("has 4 partitions")
@@ -149,34 +156,32 @@ async def test_two_share_the_partitions_and_one_that_dies_is_replaced(
 
 
 async def test_one_that_dies_in_mid_stream_loses_nothing(
-    own_url: str, tenant: UUID, broker: EmbeddedKafka, clickhouse: ClickHouse, start: Start
+    own_url: str, tenant: UUID, kafka: Broker, clickhouse: ClickHouse, start: Start
 ) -> None:
-    async with relaying(own_url, broker):
+    async with relaying(own_url, kafka):
         with appending(own_url, tenant):
             for _ in range(2):
                 before = len(await copied(clickhouse))
-                worker = start()
+                worker = start(kafka)
                 await worker.until_it_says("has 8 partitions")
                 while len(await copied(clickhouse)) < before + 30:
                     await asyncio.sleep(0.02)
                 worker.end(signal.SIGKILL)
-        start()
+        start(kafka)
         await arrived(clickhouse, own_url)
 
 
 async def test_a_broker_that_comes_back_empty_is_used_again(
-    own_url: str, tenant: UUID, broker: EmbeddedKafka, clickhouse: ClickHouse, start: Start
+    own_url: str, tenant: UUID, embedded: EmbeddedBroker, clickhouse: ClickHouse, start: Start
 ) -> None:
-    worker = start()
-    async with relaying(own_url, broker) as relay:
+    worker = start(embedded)
+    async with relaying(own_url, embedded) as relay:
         append(own_url, tenant, 20)
         await arrived(clickhouse, own_url)
         for times in (2, 3):
-            pid = broker.pid()
-            assert pid is not None
-            os.kill(pid, signal.SIGKILL)
+            embedded.kill()
             await asyncio.sleep(0.5)
-            broker.ensure_running()
+            embedded.start()
             await wait_for(lambda: relay.status.kafka_connected)
             append(own_url, tenant, 20)
             await arrived(clickhouse, own_url)
@@ -203,7 +208,7 @@ async def test_a_broker_that_is_not_there_yet_is_waited_for_and_one_that_is_dead
                 empty_pid = empty.pid()
             assert empty_pid is not None
             with EmbeddedKafka(Path(folder), TOPICS) as broker:
-                async with relaying(own_url, broker):
+                async with relaying(own_url, EmbeddedBroker(broker)):
                     append(own_url, tenant, 5)
                     await arrived(clickhouse, own_url)
             await worker.until_it_says("Kafka is gone")
@@ -215,10 +220,10 @@ async def test_a_broker_that_is_not_there_yet_is_waited_for_and_one_that_is_dead
 
 
 async def test_one_that_looks_well_and_does_nothing_is_replaced(
-    own_url: str, tenant: UUID, broker: EmbeddedKafka, clickhouse: ClickHouse, start: Start
+    own_url: str, tenant: UUID, embedded: EmbeddedBroker, clickhouse: ClickHouse, start: Start
 ) -> None:
-    worker = start("deaf")
-    async with relaying(own_url, broker):
+    worker = start(embedded, "deaf")
+    async with relaying(own_url, embedded):
         await worker.until_it_says("has 8 partitions")
         append(own_url, tenant, 20)
         await worker.until_it_says("consuming anew: it brings nothing, and there is something to read")

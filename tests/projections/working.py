@@ -1,6 +1,6 @@
 """A worker in a process of its own, to be killed:
 
-    python -m tests.projections.working <owner's url> <ClickHouse's url> <home of the broker> [deaf]
+    python -m tests.projections.working <owner's url> <ClickHouse's url> <broker's home or address> [deaf]
 
 Its projector only makes the tables, so that what is in the log copy came by Kafka. The first stream of
 a deaf one is given partitions, looks well and takes nothing.
@@ -30,6 +30,7 @@ from tests.eventstore.tally import Tally
 from tests.projections.world import CODEC
 
 SESSION_TIMEOUT_S = 2.0
+REAL_SESSION_TIMEOUT_S = 6.0
 SILENCE_S = 4.0
 
 
@@ -46,13 +47,15 @@ class TableMaker(Projector):
                 await asyncio.sleep(0.1)
 
 
-def new_worker(owner_url: str, clickhouse_url: str, broker: EmbeddedKafka) -> Worker:
+def new_worker(owner_url: str, clickhouse_url: str, broker: EmbeddedKafka | str) -> Worker:
     """A worker of the topics of tests, to be made in the loop that it will run in."""
     url = with_user(owner_url, "erp_worker")
     clickhouse = ClickHouse(lambda: clickhouse_url)
     projector = TableMaker(url, clickhouse, CODEC, ())
 
     def bootstrap() -> str:
+        if isinstance(broker, str):
+            return broker
         try:
             return broker.bootstrap
         except KafkaError as error:
@@ -64,9 +67,9 @@ def new_worker(owner_url: str, clickhouse_url: str, broker: EmbeddedKafka) -> Wo
         StreamOptions(
             "test-read",
             [topic_of("erp", STREAM_TYPE), topic_of("erp", Tally.TOPIC)],
-            session_timeout_s=SESSION_TIMEOUT_S,
+            session_timeout_s=REAL_SESSION_TIMEOUT_S if isinstance(broker, str) else SESSION_TIMEOUT_S,
             silence_s=SILENCE_S,
-            broker=broker.pid,
+            broker=(lambda: None) if isinstance(broker, str) else broker.pid,
         ),
         clickhouse=clickhouse,
         ingest=Ingest(url, clickhouse, CODEC, watermark=lambda: 0, written=lambda _: None),
@@ -85,10 +88,11 @@ def make_deaf() -> None:
     Stream._consume = take_nothing  # type: ignore[method-assign,assignment]
 
 
-async def main(owner_url: str, clickhouse_url: str, home: str, *how: str) -> None:
+async def main(owner_url: str, clickhouse_url: str, where: str, *how: str) -> None:
     if "deaf" in how:
         make_deaf()
-    made = new_worker(owner_url, clickhouse_url, EmbeddedKafka(Path(home)))
+    broker = EmbeddedKafka(Path(where)) if Path(where).is_absolute() else where
+    made = new_worker(owner_url, clickhouse_url, broker)
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, made.stop)
     await made.run()
 
