@@ -13,7 +13,7 @@ from tests.e2e.load import Load
 from tests.e2e.system import Api, Books, Process, bulk_line, entry, until
 from tests.faults.system import REPORTS, System, answer, head, replayed, reported
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(300)]
 
 PARTS = ("relay", "worker", "broker", "clickhouse")
 

@@ -22,7 +22,7 @@ from tests.eventstore.tally import Tally
 from tests.projections.logs import append, arrived, copied, logged, message
 from tests.projections.world import CODEC
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 TOPICS = {topic_of("erp", name): PARTITIONS for name in (STREAM_TYPE, Tally.TOPIC)}
 

@@ -21,7 +21,7 @@ from tests.eventstore.tally import append, blank
 from tests.projections.rows import event, store
 from tests.projections.world import CODEC, TALLIES, World, running, until
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 ROOT = Path(__file__).resolve().parents[2]
 SELECT = TALLIES.definition.select

@@ -26,7 +26,7 @@ from tests.eventstore.tally import Tally
 from tests.kafka.broker import Broker, EmbeddedBroker, embedded_broker
 from tests.projections.logs import append, arrived, copied
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 TOPICS = {topic_of("erp", name): PARTITIONS for name in (STREAM_TYPE, Tally.TOPIC)}
 
