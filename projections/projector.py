@@ -224,6 +224,7 @@ class Projector:
         """Bring a projection after the watermark, for ever; let it answer once it has what there was."""
         there_was = await checkpoints.head(connection)
         filling = await self._filling(connection, generation)
+        clock, filled_at = asyncio.get_running_loop().time, 0.0
         is_serving = False
         while True:
             standing = filling.generation.position
@@ -236,6 +237,11 @@ class Projector:
                 continue
             types = watermark.types_between(standing, target)
             nothing = types is not None and types.isdisjoint(filling.generation.definition.reads)
+            wait_s = filled_at + self._interval_s - clock()
+            if is_serving and not nothing and wait_s > 0 and target - standing < _MUCH_EVENTS:
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(watermark.wait_beyond(standing + _MUCH_EVENTS), wait_s)
+                continue
             try:
                 await filling.advance(target, serving=True, has_nothing=nothing)
             except Moved:
@@ -244,11 +250,8 @@ class Projector:
             if filling.generation.blocked_by is not None:
                 filling = await self._wait_for_a_discard(connection, filling.generation)
             self.status.projections[filling.generation.projection] = filling.generation
-            if not is_serving:
-                continue
-            with suppress(TimeoutError):
-                much = filling.generation.position + _MUCH_EVENTS
-                await asyncio.wait_for(watermark.wait_beyond(much), self._interval_s)
+            if not nothing:
+                filled_at = clock()
 
     async def _filling(self, connection: Connection, generation: Generation) -> Filling:
         discarded = await checkpoints.discards(connection, generation.projection)

@@ -140,14 +140,12 @@ async def test_what_the_table_has_not_got_comes_out_of_the_log_copy(read_side: W
     await read_side.add(1)
     async with running(read_side.projector(interval_s=3600)):
         await read_side.caught_up()
-        await read_side.add(2)
-        await read_side.caught_up()
-        await read_side.add(4)
+        await read_side.add(2, 4)
         answered = await asked.ask(TOTAL, read_side.tenant, min_position=3, wait_s=30)
         assert answered == ((7, 3), 3, [])
         serving = await read_side.generation()
         assert serving is not None
-        assert serving.position == 2, "the table has it: nothing was tried"
+        assert serving.position == 1, "the table has it: nothing was tried"
         assert (await asked.ask(TOTAL, uuid4(), min_position=3)).answer == (0, 0)
     async with running(read_side.projector()):
         await read_side.caught_up()
@@ -159,13 +157,11 @@ async def test_an_unreadable_event_in_the_log_copy_does_not_stop_answers(read_si
     await read_side.add(1)
     async with running(read_side.projector(interval_s=3600)):
         await read_side.caught_up()
-        await read_side.add(2)
-        await read_side.caught_up()
         await append(read_side.store, read_side.tenant, blank().add(Decimal("NaN")))
-        await until(lambda: copied(read_side, 3))
-        assert await asked.ask(TOTAL, read_side.tenant) == ((3, 2), 2, [])
+        await until(lambda: copied(read_side, 2))
+        assert await asked.ask(TOTAL, read_side.tenant) == ((1, 1), 1, [])
         with pytest.raises(Lagging):
-            await asked.ask(TOTAL, read_side.tenant, min_position=3, wait_s=0.1)
+            await asked.ask(TOTAL, read_side.tenant, min_position=2, wait_s=0.1)
 
 
 async def copied(world: World, position: int) -> bool:
