@@ -33,9 +33,10 @@ log = logging.getLogger(__name__)
 _STAND_BY_S: Final = 0.25
 _BACKOFF_S: Final = (0.1, 0.2, 0.5, 1.0, 2.0)
 _REPORT_S: Final = 0.02
-# What a table has not got yet, a question gets out of the log copy (`projections.reading`). So tables are
-# filled now and then, which costs ClickHouse a fraction, and at once where there is much to fill.
-INTERVAL_S: Final = 0.5
+# To plan a small INSERT … SELECT costs ClickHouse as much as to carry it out. So tables are filled now and
+# then, and at once where there is much to fill; a question that cannot wait gets the rest out of the log copy
+# (`projections.reading`).
+INTERVAL_S: Final = 0.1
 _MUCH_EVENTS: Final = 2000
 _BLOCKED_S: Final = 2.0
 _CONNECTION: Final[dict[str, Any]] = {

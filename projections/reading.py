@@ -16,6 +16,7 @@ KnownAtInFuture   of `eventstore.store`: nothing can be said about that instant 
 import asyncio
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import Any, Final, NamedTuple, Protocol
 from uuid import UUID
@@ -27,6 +28,8 @@ from projections.declaration import Definition, Projection, ProjectionQuery, tab
 from projections.filling import rows_sql
 
 _LOOK_EVERY_S: Final = 0.01
+# A SELECT over the tail costs each question what filling the table costs all of them once.
+_FILLED_WITHIN_S: Final = 0.5
 _TABLES_TRIED_MAX: Final = 3
 _LOST: Final = "ClickHouse has not got what it should have"
 _THROWN: Final = 395
@@ -253,8 +256,9 @@ class ReadSide:
     ) -> Standing:
         """Where a question that reads these projections stands.
 
-        A table holds nothing up that has not got what the log copy has (unless not `with_tail`): its SELECT
-        gives that for the question. Nor does one that goes by whole steps: the rest is read from another.
+        A table that is not filled within a moment holds nothing up (unless not `with_tail`): its SELECT gives
+        what the log copy has, for the question. Nor does one that goes by whole steps: the rest is read from
+        another.
 
         Raises:
             Lagging, KnownAtInFuture, Unavailable: as of `ask`.
@@ -262,17 +266,36 @@ class ReadSide:
         exactly = None if known_at is None else await self._store.position_at(known_at)
         wanted = max(min_position, exactly or 0)
         names = [each.name for each in reads]
-
-        def reached(tables: Mapping[str, Table]) -> bool:
-            position = _least(tables, names, with_tail=with_tail)
-            return position is not None and position >= wanted
-
-        tables = await self._serving()
-        if not reached(tables):
-            tables = await self._waited(reached, names, tables, wait_s)
-        position = _least(tables, names, with_tail=with_tail) if exactly is None else exactly
+        tables, tail = await self._reached(names, wanted, wait_s, with_tail=with_tail)
+        position = _least(tables, names, with_tail=tail) if exactly is None else exactly
         assert position is not None, "it was reached"
         return Standing(position, {name: tables[name] for name in names})
+
+    async def _reached(
+        self, names: Sequence[str], wanted: int, wait_s: float, *, with_tail: bool
+    ) -> tuple[Mapping[str, Table], bool]:
+        """The tables once they are there, or, when they are not filled within a moment, once the log copy is;
+        and whether that was needed.
+
+        Raises:
+            Lagging: neither is there in time.
+        """
+        tables = await self._serving()
+        moment_s = min(wait_s, _FILLED_WITHIN_S) if with_tail else wait_s
+        for tail, patience_s in ((False, moment_s), (True, wait_s - moment_s))[: 1 + with_tail]:
+
+            def is_there(tables: Mapping[str, Table], *, tail: bool = tail) -> bool:
+                position = _least(tables, names, with_tail=tail)
+                return position is not None and position >= wanted
+
+            if not is_there(tables) and patience_s > 0:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(patience_s):
+                        await self._watch.until(is_there)
+                tables = await self._serving()
+            if is_there(tables):
+                return tables, tail
+        raise Lagging(_least(tables, names, with_tail=True))
 
     async def lags(self) -> list[Lag]:
         """How far each projection is, and the log copy.
@@ -281,21 +304,6 @@ class ReadSide:
             Unavailable: Postgres cannot be reached.
         """
         return [Lag(*row) for row in await self._store.rows(_LAGS, [])]
-
-    async def _waited(
-        self,
-        reached: Callable[[Mapping[str, Table]], bool],
-        names: Sequence[str],
-        tables: Mapping[str, Table],
-        wait_s: float,
-    ) -> Mapping[str, Table]:
-        if wait_s > 0:
-            try:
-                async with asyncio.timeout(wait_s):
-                    return await self._watch.until(reached)
-            except TimeoutError:
-                tables = await self._serving()
-        raise Lagging(_least(tables, names, with_tail=True))
 
     async def _serving(self) -> Mapping[str, Table]:
         rows = await self._store.rows(_SERVING, [])
