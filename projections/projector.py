@@ -36,7 +36,7 @@ _REPORT_S: Final = 0.02
 # To plan a small INSERT … SELECT costs ClickHouse as much as to carry it out. So tables are filled now and
 # then, and at once where there is much to fill; a question that cannot wait gets the rest out of the log copy
 # (`projections.reading`).
-INTERVAL_S: Final = 0.1
+INTERVAL_S: Final = 0.2
 _MUCH_EVENTS: Final = 2000
 _BLOCKED_S: Final = 2.0
 _CONNECTION: Final[dict[str, Any]] = {
