@@ -151,23 +151,9 @@ class Filling:
         return None
 
 
-def rows_sql(
-    definition: Definition,
-    discarded: Collection[int] = (),
-    *,
-    after: str = "{after:UInt64}",
-    up_to: str = "{up_to:UInt64}",
-    where: str = "true",
-) -> str:
-    """The rows that follow from the events of a range of positions: the one place that names the range, takes
-    each event once, and leaves out what was discarded.
-
-    Args:
-        definition: whose SELECT it is.
-        discarded: positions to pass over.
-        after: the position before the range, as SQL.
-        up_to: its last position, as SQL.
-        where: what else has to hold of an event, as SQL.
+def rows_sql(definition: Definition, discarded: Collection[int] = ()) -> str:
+    """The rows that follow from the events of a range of positions (`{after:UInt64}`, `{up_to:UInt64}`): the
+    one place that names the range, takes each event once, and leaves out what was discarded.
     """
     types = ", ".join(_quoted(each) for each in definition.reads)
     readable = ", ".join(f"({_quoted(each)}, {version})" for each, version in definition.reads.items())
@@ -175,11 +161,11 @@ def rows_sql(
     return f"""
         WITH events AS (
             SELECT * FROM {log_copy.NAME} FINAL
-             WHERE position > {after} AND position <= {up_to} AND {where}
+             WHERE position > {{after:UInt64}} AND position <= {{up_to:UInt64}}
                AND type IN ({types}) {left_out}
                AND NOT throwIf(type IN ({types}) AND (type, schema_version) NOT IN ({readable}),
                                'an event of a schema version that the projection does not know'))
-        SELECT * FROM ({definition.select})"""  # noqa: S608 - names of ours
+        {definition.select}"""  # noqa: S608 - names of ours
 
 
 def _quoted(text: str) -> str:

@@ -22,6 +22,7 @@ from projections import checkpoints, locks, log_copy, tables
 from projections.checkpoints import Connection, Generation, Moved
 from projections.clickhouse import ClickHouse, ReadSideDown, StatementFailed
 from projections.declaration import Projection
+from projections.demand import Demand
 from projections.filling import Filling
 from projections.log_copy import Whereabouts
 from projections.settling import settled_log_copy
@@ -34,9 +35,8 @@ _STAND_BY_S: Final = 0.25
 _BACKOFF_S: Final = (0.1, 0.2, 0.5, 1.0, 2.0)
 _REPORT_S: Final = 0.02
 # To plan a small INSERT … SELECT costs ClickHouse as much as to carry it out. So tables are filled now and
-# then, and at once where there is much to fill; a question that cannot wait gets the rest out of the log copy
-# (`projections.reading`).
-INTERVAL_S: Final = 0.2
+# then, and at once where there is much to fill or somebody waits for it.
+INTERVAL_S: Final = 1.0
 _MUCH_EVENTS: Final = 2000
 _BLOCKED_S: Final = 2.0
 _CONNECTION: Final[dict[str, Any]] = {
@@ -152,13 +152,18 @@ class Projector:
         )
         self.status.active = True
         log.info("active: the log copy stands at %s", copied.position)
+        demand = Demand()
         stopped = asyncio.create_task(self._stop.wait())
         work = [
             asyncio.create_task(each)
             for each in (
                 watermark.follow(),
                 self._report(watermark),
-                *(self._bring_on(connection, watermark, generation, place) for generation in generations),
+                self._listen(demand, watermark),
+                *(
+                    self._bring_on(connection, watermark, demand, generation, place)
+                    for generation in generations
+                ),
             )
         ]
         try:
@@ -169,6 +174,11 @@ class Projector:
             for task in (stopped, *work):
                 task.cancel()
             await asyncio.gather(stopped, *work, return_exceptions=True)
+
+    async def _listen(self, demand: Demand, watermark: Watermark) -> None:
+        async with await psycopg.AsyncConnection.connect(self._url, **_CONNECTION) as connection:
+            async for _ in demand.heard_on(connection):
+                await watermark.look()
 
     async def _report(self, watermark: Watermark) -> None:
         while True:
@@ -220,12 +230,17 @@ class Projector:
     # Going on
 
     async def _bring_on(
-        self, connection: Connection, watermark: Watermark, generation: Generation, place: Whereabouts
+        self,
+        connection: Connection,
+        watermark: Watermark,
+        demand: Demand,
+        generation: Generation,
+        place: Whereabouts,
     ) -> None:
         """Bring a projection after the watermark, for ever; let it answer once it has what there was."""
         there_was = await checkpoints.head(connection)
         filling = await self._filling(connection, generation)
-        clock, filled_at = asyncio.get_running_loop().time, 0.0
+        name, clock, filled_at = generation.projection, asyncio.get_running_loop().time, 0.0
         is_serving = False
         while True:
             standing = filling.generation.position
@@ -238,19 +253,24 @@ class Projector:
                 continue
             types = watermark.types_between(standing, target)
             nothing = types is not None and types.isdisjoint(filling.generation.definition.reads)
-            wait_s = filled_at + self._interval_s - clock()
-            if is_serving and not nothing and wait_s > 0 and target - standing < _MUCH_EVENTS:
+            if is_serving and not nothing:
+
+                def is_due(position: int, standing: int = standing) -> bool:
+                    return position - standing >= _MUCH_EVENTS or demand.is_for(name, standing, position)
+
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(watermark.wait_beyond(standing + _MUCH_EVENTS), wait_s)
-                continue
+                    wait_s = max(0.0, filled_at + self._interval_s - clock())
+                    await asyncio.wait_for(watermark.wait_until(is_due), wait_s)
+                target = filling.whole_steps(watermark.position)
             try:
                 await filling.advance(target, serving=True, has_nothing=nothing)
             except Moved:
                 generation = await self._reloaded(connection, filling.generation, place)
                 filling = await self._filling(connection, generation)
+            demand.met(name, filling.generation.position)
             if filling.generation.blocked_by is not None:
                 filling = await self._wait_for_a_discard(connection, filling.generation)
-            self.status.projections[filling.generation.projection] = filling.generation
+            self.status.projections[name] = filling.generation
             if not nothing:
                 filled_at = clock()
 

@@ -6,7 +6,8 @@
 A question is answered at a position: of the projections that it reads the one that is least far, or the one
 that an instant resolves to. Which tables answer is read from Postgres each time, so a rebuilt projection
 takes over between two questions. A ClickHouse that is not the one they are in, or that has lost rows, gives
-no answer at all: each statement checks that by itself.
+no answer: what it has is looked at now and then, and anew once it was started again, which each statement
+checks by itself.
 
 Lagging           the read side is not there yet, or nothing answers: ask again
 Unavailable       Postgres or ClickHouse cannot be reached, or ClickHouse has not got what it should have
@@ -15,45 +16,33 @@ KnownAtInFuture   of `eventstore.store`: nothing can be said about that instant 
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, NamedTuple, Protocol
 from uuid import UUID
 
 from eventstore.watch import Watch
-from projections import log_copy
+from projections import demand, log_copy
 from projections.clickhouse import UNKNOWN_TABLE, ClickHouse, ReadSideDown, StatementFailed
-from projections.declaration import Definition, Projection, ProjectionQuery, table_of
-from projections.filling import rows_sql
+from projections.declaration import Projection, ProjectionQuery, table_of
 
 _LOOK_EVERY_S: Final = 0.01
-# A SELECT over the tail costs each question what filling the table costs all of them once.
-_FILLED_WITHIN_S: Final = 0.5
 _TABLES_TRIED_MAX: Final = 3
+# To look costs ClickHouse a third of a question, and rows are lost with a restart if ever.
+_PROVEN_FOR_S: Final = 1.0
 _LOST: Final = "ClickHouse has not got what it should have"
+_RESTARTED: Final = "ClickHouse was started again"
 _THROWN: Final = 395
-# A scalar, so that it is looked at once a statement, and also where a table has no rows left to look at.
-_ALL_IS_THERE: Final = f"""
-    (SELECT NOT throwIf((SELECT max(position) FROM {log_copy.NAME}) < {{copied:UInt64}}
-                        OR {{instances:Array(UUID)}} != arrayWithConstant(length({{instances:Array(UUID)}}),
-                           (SELECT min(id) FROM erp_instance)), '{_LOST}')) AS all_is_there"""  # noqa: S608 - names of ours
-# What is not in a table yet follows from the log copy; beyond so many events that takes too long.
-_TAIL_EVENTS_MAX: Final = 20_000
-_SERVING: Final = f"""
-    SELECT g.projection, g.generation, g.instance, g.position,
-           CASE WHEN g.blocked_by IS NULL AND c.instance = g.instance AND g.definition ->> 'step' = '1'
-                 AND c.position BETWEEN g.position AND g.position + {_TAIL_EVENTS_MAX}
-                THEN c.position ELSE g.position END,
-           g.definition
+# A scalar, so that it is looked at also where a table has no rows left to look at.
+_SAME_SERVER: Final = f"(SELECT NOT throwIf(uptime() < {{uptime:UInt32}}, '{_RESTARTED}')) AS is_same_server"
+_OF_TENANT: Final = "tenant = {tenant:UUID} AND is_same_server"
+_HAS: Final = f"SELECT min(id), uptime(), (SELECT max(position) FROM {log_copy.NAME}) FROM erp_instance"  # noqa: S608
+_SERVING: Final = """
+    SELECT g.projection, g.generation, g.instance, g.position, (g.definition ->> 'step')::bigint
       FROM erp.projections p
-      JOIN erp.projection_generations g ON g.projection = p.projection AND g.generation = p.serving
-     CROSS JOIN erp.log_copy c"""  # noqa: S608 - a number of ours
+      JOIN erp.projection_generations g ON g.projection = p.projection AND g.generation = p.serving"""
 _LAGS: Final = "SELECT what, position, is_serving, blocked_by, lag_events, lag_seconds FROM erp.lags()"
 _DISCARDED: Final = "SELECT position FROM erp.tenant_discards(%s, %s, %s)"
-
-
-_OF_TENANT: Final = "tenant = {tenant:UUID} AND all_is_there"
 
 
 class Lagging(Exception):
@@ -62,6 +51,10 @@ class Lagging(Exception):
     def __init__(self, position: int | None) -> None:
         super().__init__()
         self.position = position
+
+
+class ServerRestarted(ReadSideDown):
+    """Nobody knows whether ClickHouse still has what it had."""
 
 
 class Store(Protocol):
@@ -83,23 +76,13 @@ class Table(NamedTuple):
     """The ClickHouse that it is in."""
     position: int
     """It has everything up to here."""
-    reach: int
-    """Up to here the log copy has what it has not got yet."""
-    definition: Definition
+    step: int
+    """It goes by whole multiples of so many positions."""
 
     @property
     def name(self) -> str:
         """Its name in ClickHouse."""
         return table_of(self.projection, self.generation)
-
-    @property
-    def step(self) -> int:
-        """It goes by whole multiples of so many positions."""
-        return self.definition.step
-
-
-Columns = Callable[[Table], Awaitable[str]]
-"""The names of a table's columns, as a list in SQL."""
 
 
 class Standing(NamedTuple):
@@ -113,9 +96,18 @@ class Standing(NamedTuple):
         position = min(self.position, table.position)
         return position - position % table.step
 
-    def has_tail(self, table: Table) -> bool:
-        """Whether the log copy has to add what the table has not got."""
-        return table.step == 1 and self.position > table.position
+
+class Proof(NamedTuple):
+    """That ClickHouse had what it should have.
+
+    Attributes:
+        uptime_s: for so long it had run by then; less later on means that it was started again.
+        looked_at_s: when it was looked at (monotonic).
+    """
+
+    instance: UUID
+    uptime_s: int
+    looked_at_s: float
 
 
 class View:
@@ -125,10 +117,10 @@ class View:
     once. This is the one place where the tenant is filtered.
     """
 
-    def __init__(self, clickhouse: ClickHouse, columns: Columns, tenant: UUID, standing: Standing) -> None:
+    def __init__(self, clickhouse: ClickHouse, tenant: UUID, standing: Standing, proof: Proof) -> None:
         self._clickhouse = clickhouse
-        self._columns = columns
         self._standing = standing
+        self._proof = proof
         self.tenant = tenant
         self.position = standing.position
 
@@ -142,34 +134,24 @@ class View:
         """What the SQL gives, by names of columns. Parameters are bound by the server: `{as_of:Date32}`.
 
         Raises:
-            ReadSideDown: ClickHouse cannot be reached, or has lost what it should have.
+            ReadSideDown: ClickHouse cannot be reached.
+            ServerRestarted: it has to be looked at again what it has.
             StatementFailed: the SQL is wrong.
         """
         named = [each for name, each in self._standing.tables.items() if re.search(rf"\b{name}\b", sql)]
-        bound: dict[str, Any] = {
-            "tenant": str(self.tenant),
-            "instances": [str(each.instance) for each in named],
-            "copied": max((max(each.position, min(each.reach, self.position)) for each in named), default=0),
-        }
-        views = [f"{each.projection} AS ({await self._visible(each)})" for each in named]
+        views = [f"{each.projection} AS ({self._visible(each)})" for each in named]
+        bound = {"tenant": str(self.tenant), "uptime": self._proof.uptime_s}
         try:
-            return await self._clickhouse.records(
-                _with([_ALL_IS_THERE, *views], sql), {**parameters, **bound}
-            )
+            return await self._clickhouse.records(_with([_SAME_SERVER, *views], sql), {**parameters, **bound})
         except StatementFailed as error:
-            if error.code == _THROWN and _LOST in str(error):
-                raise ReadSideDown(_LOST) from error
+            if error.code == _THROWN and _RESTARTED in str(error):
+                raise ServerRestarted(_RESTARTED) from error
             raise
 
-    async def _visible(self, table: Table) -> str:
-        """What is seen of it: the tenant's rows up to where it counts, each once, if all is there."""
+    def _visible(self, table: Table) -> str:
+        """What is seen of it: the tenant's rows up to where it counts, each once."""
         end = self._standing.closed(table)
-        kept = f"FROM {table.name} FINAL WHERE {_OF_TENANT} AND position <= {end}"
-        if not self._standing.has_tail(table):
-            return f"SELECT * {kept}"
-        columns = await self._columns(table)
-        tail = rows_sql(table.definition, after=str(end), up_to=str(self.position), where=_OF_TENANT)
-        return f"SELECT {columns} {kept} UNION ALL SELECT {columns} FROM ({tail}) WHERE {_OF_TENANT}"  # noqa: S608
+        return f"SELECT * FROM {table.name} FINAL WHERE {_OF_TENANT} AND position <= {end}"  # noqa: S608 - names of ours
 
 
 class Answered(NamedTuple):
@@ -204,7 +186,7 @@ class ReadSide:
     def __init__(self, clickhouse: ClickHouse, store: Store) -> None:
         self._clickhouse = clickhouse
         self._store = store
-        self._columns: dict[tuple[UUID, str], str] = {}
+        self._proof: Proof | None = None
         self._watch: Watch[Mapping[str, Table]] = Watch(self._serving, every_s=_LOOK_EVERY_S)
 
     async def ask(
@@ -224,19 +206,21 @@ class ReadSide:
             KnownAtInFuture: that instant has not come.
             Unavailable: what it is read from cannot be reached, or has lost rows.
         """
-        with_tail = True
         for spare in reversed(range(_TABLES_TRIED_MAX)):
             standing = await self.standing(
-                query.reads, min_position=min_position, known_at=known_at, wait_s=wait_s, with_tail=with_tail
+                query.reads, min_position=min_position, known_at=known_at, wait_s=wait_s
             )
-            view = View(self._clickhouse, self._columns_of, tenant, standing)
+            view = View(self._clickhouse, tenant, standing, await self._proven(standing))
             try:
                 answer = await query.ask(view, **parameters)
-            except StatementFailed as error:
-                if error.code != UNKNOWN_TABLE and not any(map(standing.has_tail, standing.tables.values())):
+            except ServerRestarted:
+                self._proof = None
+                if spare == 0:
                     raise
-                # It may be an event that cannot be read, before which the projection is about to stand.
-                with_tail = error.code == UNKNOWN_TABLE
+                continue
+            except StatementFailed as error:
+                if error.code != UNKNOWN_TABLE:
+                    raise
                 # A rebuilt table has taken its place meanwhile, or ClickHouse was wiped.
                 if spare == 0:
                     raise ReadSideDown(str(error)) from error
@@ -252,50 +236,65 @@ class ReadSide:
         min_position: int = 0,
         known_at: datetime | None = None,
         wait_s: float = 0,
-        with_tail: bool = True,
     ) -> Standing:
         """Where a question that reads these projections stands.
 
-        A table that is not filled within a moment holds nothing up (unless not `with_tail`): its SELECT gives
-        what the log copy has, for the question. Nor does one that goes by whole steps: the rest is read from
-        another.
+        One that goes by whole steps holds nothing up: the rest is read from another.
 
         Raises:
             Lagging, KnownAtInFuture, Unavailable: as of `ask`.
         """
         exactly = None if known_at is None else await self._store.position_at(known_at)
-        wanted = max(min_position, exactly or 0)
         names = [each.name for each in reads]
-        tables, tail = await self._reached(names, wanted, wait_s, with_tail=with_tail)
-        position = _least(tables, names, with_tail=tail) if exactly is None else exactly
+        tables = await self._reached(names, max(min_position, exactly or 0), wait_s)
+        position = _least(tables, names) if exactly is None else exactly
         assert position is not None, "it was reached"
         return Standing(position, {name: tables[name] for name in names})
 
-    async def _reached(
-        self, names: Sequence[str], wanted: int, wait_s: float, *, with_tail: bool
-    ) -> tuple[Mapping[str, Table], bool]:
-        """The tables once they are there, or, when they are not filled within a moment, once the log copy is;
-        and whether that was needed.
+    async def _reached(self, names: Sequence[str], wanted: int, wait_s: float) -> Mapping[str, Table]:
+        """The tables, once they are there.
 
         Raises:
-            Lagging: neither is there in time.
+            Lagging: they are not in time.
         """
+
+        def are_there(tables: Mapping[str, Table]) -> bool:
+            position = _least(tables, names)
+            return position is not None and position >= wanted
+
         tables = await self._serving()
-        moment_s = min(wait_s, _FILLED_WITHIN_S) if with_tail else wait_s
-        for tail, patience_s in ((False, moment_s), (True, wait_s - moment_s))[: 1 + with_tail]:
+        if are_there(tables):
+            return tables
+        await self._store.rows(demand.SAY, [demand.said(names, wanted)])
+        try:
+            async with asyncio.timeout(wait_s):
+                return await self._watch.until(are_there)
+        except TimeoutError:
+            raise Lagging(_least(await self._serving(), names)) from None
 
-            def is_there(tables: Mapping[str, Table], *, tail: bool = tail) -> bool:
-                position = _least(tables, names, with_tail=tail)
-                return position is not None and position >= wanted
+    async def _proven(self, standing: Standing) -> Proof:
+        """That ClickHouse has what these tables follow from; looked at now and then.
 
-            if not is_there(tables) and patience_s > 0:
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(patience_s):
-                        await self._watch.until(is_there)
-                tables = await self._serving()
-            if is_there(tables):
-                return tables, tail
-        raise Lagging(_least(tables, names, with_tail=True))
+        Raises:
+            ReadSideDown: it has not, or is not the one that they are in, or cannot be reached.
+        """
+        now = asyncio.get_running_loop().time()
+        proof = self._proof
+        if proof is None or now - proof.looked_at_s > _PROVEN_FOR_S:
+            proof = self._proof = await self._look(standing, now)
+        if any(table.instance != proof.instance for table in standing.tables.values()):
+            raise ReadSideDown(_LOST)
+        return proof
+
+    async def _look(self, standing: Standing, now: float) -> Proof:
+        self._proof = None
+        try:
+            ((instance, uptime_s, last),) = await self._clickhouse.rows(_HAS)
+        except StatementFailed as error:
+            raise ReadSideDown(_LOST) from error
+        if last < max((table.position for table in standing.tables.values()), default=0):
+            raise ReadSideDown(_LOST)
+        return Proof(instance, uptime_s, now)
 
     async def lags(self) -> list[Lag]:
         """How far each projection is, and the log copy.
@@ -306,15 +305,7 @@ class ReadSide:
         return [Lag(*row) for row in await self._store.rows(_LAGS, [])]
 
     async def _serving(self) -> Mapping[str, Table]:
-        rows = await self._store.rows(_SERVING, [])
-        return {row[0]: Table(*row)._replace(definition=Definition.from_json(row[5])) for row in rows}
-
-    async def _columns_of(self, table: Table) -> str:
-        known = self._columns.get((table.instance, table.name))
-        if known is None:
-            rows = await self._clickhouse.rows(f"DESCRIBE TABLE {table.name}")
-            known = self._columns[table.instance, table.name] = ", ".join(str(row[0]) for row in rows)
-        return known
+        return {row[0]: Table(*row) for row in await self._store.rows(_SERVING, [])}
 
     async def _discarded(self, tenant: UUID, query: ProjectionQuery, standing: Standing) -> list[int]:
         names = [each.name for each in query.reads]
@@ -322,12 +313,12 @@ class ReadSide:
         return [position for (position,) in rows]
 
 
-def _least(tables: Mapping[str, Table], names: Sequence[str], *, with_tail: bool) -> int | None:
+def _least(tables: Mapping[str, Table], names: Sequence[str]) -> int | None:
     """How far all of them are; None while one of them does not answer."""
     if any(name not in tables for name in names):
         return None
     read = [tables[name] for name in names]
-    by_positions = [each.reach if with_tail else each.position for each in read if each.step == 1]
+    by_positions = [each.position for each in read if each.step == 1]
     return min(by_positions or [each.position for each in read])
 
 

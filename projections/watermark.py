@@ -8,7 +8,7 @@ goes on without Kafka too. Each row is held against the store's leaf hash before
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from itertools import takewhile
 from typing import Final, NamedTuple
 
@@ -93,11 +93,19 @@ class Watermark:
                 self._brought[event.position] = TailRow(event.position, leaf_hash, event.type)
         self._rows_came.set()
 
-    async def wait_beyond(self, position: int) -> int:
-        """Where it stands, once that is beyond `position`."""
+    async def wait_until(self, is_so: Callable[[int], bool]) -> None:
+        """Return as soon as that is so of where it stands; looked at whenever it moves, and when told to."""
         async with self._moved:
-            await self._moved.wait_for(lambda: self.position > position)
-        return self.position
+            await self._moved.wait_for(lambda: is_so(self.position))
+
+    async def wait_beyond(self, position: int) -> None:
+        """Return as soon as it stands beyond `position`."""
+        await self.wait_until(lambda stands: stands > position)
+
+    async def look(self) -> None:
+        """Whoever waits is to look again."""
+        async with self._moved:
+            self._moved.notify_all()
 
     def types_between(self, after: int, up_to: int) -> frozenset[str] | None:
         """The types of the events there; None: look."""
@@ -250,8 +258,7 @@ class Watermark:
         self.head = max(self.head, self.position)
         self._stands_since = asyncio.get_running_loop().time()
         self._stretches.append(_Stretch(before, self.position, types))
-        async with self._moved:
-            self._moved.notify_all()
+        await self.look()
 
     async def _require_same_clickhouse(self) -> None:
         place = await log_copy.whereabouts(self._clickhouse)

@@ -14,7 +14,7 @@ from projections.clickhouse import ClickHouse, StatementFailed
 from projections.declaration import Projection, table_of
 from projections.filling import rows_sql
 from projections.finance.tables import FINANCE_PROJECTIONS
-from projections.reading import Standing, Table, View
+from projections.reading import Proof, Standing, Table, View
 
 
 @dataclass(frozen=True)
@@ -92,16 +92,10 @@ class Shelf:
         """What a tenant sees at a position."""
         assert self.instance is not None
         tables = {
-            each.name: Table(
-                each.name, 1, self.instance, self.done.get(each.name, 0), position, each.definition
-            )
+            each.name: Table(each.name, 1, self.instance, self.done.get(each.name, 0), each.definition.step)
             for each in FINANCE_PROJECTIONS
         }
-        return View(self.clickhouse, self._columns, tenant, Standing(position, tables))
-
-    async def _columns(self, table: Table) -> str:
-        described = await self.clickhouse.rows(f"DESCRIBE TABLE {table.name}")
-        return ", ".join(str(row[0]) for row in described)
+        return View(self.clickhouse, tenant, Standing(position, tables), Proof(self.instance, 0, 0.0))
 
 
 def _table(projection: Projection) -> str:
