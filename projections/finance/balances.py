@@ -18,17 +18,18 @@ from projections.finance.view import View
 _ONE_DAY: Final = timedelta(days=1)
 
 # Whole months as sums, and days of the month that is not over on the day that is asked about.
-_BOOKED: Final = """
-    SELECT account, currency, sum(debit) AS debit, sum(credit) AS credit
-      FROM (SELECT account, currency, debit, credit
+_CLOSED: Final = """
+            SELECT account, currency, debit, credit
               FROM finance_daily_balances
              WHERE bucket < {open:UInt64}
                AND (span = 'month' AND posting_date < {month:Date32}
-                    OR span = 'day' AND posting_date >= {month:Date32} AND posting_date <= {as_of:Date32})
-             UNION ALL
+                    OR span = 'day' AND posting_date >= {month:Date32} AND posting_date <= {as_of:Date32})"""
+_OPEN: Final = """
             SELECT account, currency, debit, credit
               FROM finance_lines
-             WHERE bucket >= {open:UInt64} AND bucket <= {last:UInt64} AND posting_date <= {as_of:Date32})"""
+             WHERE bucket >= {open:UInt64} AND bucket <= {last:UInt64} AND posting_date <= {as_of:Date32}"""
+_BOOKED: Final = """
+    SELECT account, currency, sum(debit) AS debit, sum(credit) AS credit FROM ({parts})"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,9 +85,11 @@ async def booked_until(
         name: value for name, value in (("account", account), ("currency", currency)) if value is not None
     }
     where = "WHERE " + " AND ".join(f"{name} = {{{name}:String}}" for name in only) if only else ""
+    open_bucket = view.closed(DAILY_BALANCES) // BUCKET
+    parts = f"{_CLOSED} UNION ALL {_OPEN}" if open_bucket else _OPEN
     rows = await view.rows(
-        f"{_BOOKED} {where} GROUP BY account, currency ORDER BY account, currency",
-        open=view.closed(DAILY_BALANCES) // BUCKET,
+        f"{_BOOKED.replace('{parts}', parts)} {where} GROUP BY account, currency ORDER BY account, currency",
+        open=open_bucket,
         last=max(view.position - 1, 0) // BUCKET,
         month=_month_not_over(as_of),
         as_of=as_of,
