@@ -13,6 +13,7 @@ from eventstore.codec import Codec
 from eventstore.leaf import StoredEvent
 from eventstore.upcasts import NoUpcast
 from projections.clickhouse import ClickHouse
+from projections.declaration import TABLE_SETTINGS
 
 NAME: Final = "log"
 
@@ -42,7 +43,7 @@ LEAF_HEX: Final = "leaf_hex"
 _TABLE: Final = f"""
     CREATE TABLE IF NOT EXISTS {NAME} ({", ".join(f"{name} {kind}" for name, kind in _TYPES.items())}
         DEFAULT unhex({LEAF_HEX}), {LEAF_HEX} String EPHEMERAL)
-    ENGINE = ReplacingMergeTree ORDER BY position"""
+    ENGINE = ReplacingMergeTree ORDER BY position SETTINGS {TABLE_SETTINGS}"""
 # A ClickHouse that was wiped gets another id, whichever server it is.
 _INSTANCE_TABLE: Final = "CREATE TABLE IF NOT EXISTS erp_instance (id UUID) ENGINE = MergeTree ORDER BY id"
 _INSTANCE: Final = (
