@@ -17,9 +17,20 @@ ROLES: Final[Mapping[str, frozenset[str]]] = {
         }
     ),
     "controller": frozenset({"finance.*"}),
-    "storekeeper": frozenset(),
-    "sales": frozenset(),
-    "cashier": frozenset(),
+    "storekeeper": frozenset({"inventory.*"}),
+    "sales": frozenset(
+        {
+            "sales.orders:read",
+            "sales.orders:write",
+            "sales.reports:read",
+            "sales.personal_data:read",
+            "inventory.items:read",
+            "inventory.stock:read",
+            "inventory.reports:read",
+            "payments.payments:read",
+        }
+    ),
+    "cashier": frozenset({"payments.*"}),
 }
 """`*` is everything, `<context>.*` everything of a context, `*:<action>` the action on everything."""
 
