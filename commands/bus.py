@@ -3,162 +3,37 @@
 execute → may the caller? → handler decides on a `Work` → the events are appended, with the versions of all
 that was read and the idempotency key, in one transaction → answer. A conflict starts over with fresh state,
 at most `attempts_max` times. A refusal is only reported after two questions to the log: was this very command
-stored before, and was the decision made on what is still true?
+stored before, and was the decision made on what is still true? The same two are asked when a command finds
+everything as it wants it: it is answered with no event, and nothing is kept under its key.
+
+A procedure is a command made of several, see `commands.procedures`.
 """
 
 import asyncio
 import random
-from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Mapping
-from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field
-from datetime import datetime
-from types import TracebackType
-from typing import Any, ClassVar, Self, TypeVar
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from types import MappingProxyType
+from typing import Any, Final
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict
-
-from commands.errors import ConcurrencyConflict, IdempotencyKeyReused, NotPermitted, VersionMismatch
-from commands.permissions import Permissions
+from commands.command import Answer, Command, Context
+from commands.errors import ConcurrencyConflict, NotPermitted, VersionMismatch
 from commands.ports import Receipt, Store
+from commands.procedures import Desk, Procedure
+from commands.receipts import answer_of, find_answer
+from commands.work import Clock, Handler, Work
 from domain.shared.aggregate import Aggregate
 from domain.shared.errors import DomainError
 
-A = TypeVar("A", bound=Aggregate)
+__all__ = ["Answer", "Bus", "Command", "Context", "Desk", "Handler", "Procedure", "Work"]
 
 
-class Command(BaseModel, ABC):
-    """A request to change something. Its fields are the route's body and path parameters."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    TOPIC: ClassVar[str]
-    """The command's name in bulk requests and metadata, frozen like those of events."""
-    creates: ClassVar[bool] = False
-    """Whether success makes a new thing (HTTP 201)."""
-
-    @property
-    @abstractmethod
-    def permission(self) -> str:
-        """What the caller must be allowed to do."""
-
-    @property
-    def why(self) -> str | None:
-        """The reason to keep in the events' metadata."""
-        # Not getattr: on a pydantic model a missing attribute takes ten times as long.
-        return self.__dict__.get("reason")
+_NO_PROCEDURES: Final[Mapping[type[Command], Procedure]] = MappingProxyType({})
 
 
-@dataclass(frozen=True, slots=True)
-class Context:
-    """Who asks, and under which circumstances.
-
-    Attributes:
-        request_hash: 32 bytes that tell this request from any other under the same key.
-        expected_version: the version that the first edited stream must have, if the caller insists.
-    """
-
-    tenant: UUID
-    actor: str
-    permissions: Permissions
-    idempotency_key: str
-    request_hash: bytes
-    correlation_id: str
-    causation_id: str | None = None
-    traceparent: str | None = None
-    expected_version: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What a command did: the stream it wrote, and where its last event stands in the log."""
-
-    id: UUID
-    version: int
-    position: int
-    recorded_at: datetime
-    replayed: bool = False
-    extra: Mapping[str, Any] = field(default_factory=dict)
-
-
-class Work:
-    """What one attempt at a command reads and changes. Everything read is checked again at commit."""
-
-    def __init__(self, store: Store, context: Context, new_id: Callable[[], UUID]) -> None:
-        self._store = store
-        self._context = context
-        self._new_id = new_id
-        self._turn: AbstractAsyncContextManager[None] | None = None
-        self.loaded: dict[UUID, Aggregate] = {}
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Give up the turn on the streams that were edited."""
-        if self._turn is not None:
-            await self._turn.__aexit__(kind, error, trace)
-
-    @property
-    def tenant(self) -> UUID:
-        """The tenant in whose books this happens."""
-        return self._context.tenant
-
-    @property
-    def actor(self) -> str:
-        """The pseudonym of the user who asks."""
-        return self._context.actor
-
-    async def read(self, aggregate_class: type[A], stream_id: UUID) -> A:
-        """An aggregate to decide by. It is shared and must not be changed."""
-        aggregate = await self._store.load(aggregate_class, stream_id, self.tenant)
-        self.loaded.setdefault(stream_id, aggregate)
-        return aggregate
-
-    async def edit(self, aggregate_class: type[A], stream_id: UUID) -> A:
-        """An aggregate to change, once the turn has come on its stream; for several there is `edit_all`."""
-        (aggregate,) = await self.edit_all((aggregate_class, stream_id))
-        return aggregate  # type: ignore[return-value]
-
-    async def edit_all(self, *wanted: tuple[type[Aggregate], UUID]) -> list[Aggregate]:
-        """Several aggregates to change, in the order asked for; `If-Match` is about the first."""
-        if self._turn is not None:
-            # Taking turns one by one could deadlock: two commands might each hold what the other wants.
-            msg = "edit all streams of a command in one call"
-            raise RuntimeError(msg)
-        turn = self._store.queue(*(stream_id for _, stream_id in wanted))
-        await turn.__aenter__()
-        self._turn = turn
-        copies = []
-        for aggregate_class, stream_id in wanted:
-            shared = await self._store.load(aggregate_class, stream_id, self.tenant)
-            copies.append(shared.editable_copy())
-            self.loaded[stream_id] = copies[-1]
-        self._require_expected_version(copies[0])
-        return copies
-
-    def new(self, aggregate_class: type[A]) -> A:
-        """A blank aggregate under a fresh id; `If-Match` is about it when nothing is edited before."""
-        aggregate = aggregate_class.blank(self._new_id())
-        self.loaded[aggregate.id] = aggregate
-        if self._turn is None:
-            self._require_expected_version(aggregate)
-        return aggregate
-
-    def _require_expected_version(self, aggregate: Aggregate) -> None:
-        expected = self._context.expected_version
-        if expected is not None and aggregate.version != expected:
-            detail = f"The stream is at version {aggregate.version}, not {expected}."
-            raise VersionMismatch(detail, version=aggregate.version)
-
-
-Handler = Callable[[Any, Work], Awaitable[Aggregate]]
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
 
 
 class Bus:
@@ -168,13 +43,17 @@ class Bus:
         self,
         store: Store,
         handlers: Mapping[type[Command], Handler],
+        procedures: Mapping[type[Command], Procedure] = _NO_PROCEDURES,
         *,
         new_id: Callable[[], UUID],
+        clock: Clock = _utc_now,
         attempts_max: int = 10,
     ) -> None:
         self._store = store
         self._handlers = dict(handlers)
+        self._procedures = dict(procedures)
         self._new_id = new_id
+        self._clock = clock
         self._attempts_max = attempts_max
 
     async def execute(self, command: Command, context: Context) -> Answer:
@@ -189,6 +68,13 @@ class Bus:
         if not context.permissions.allow(command.permission):
             detail = f"This needs the permission {command.permission}."
             raise NotPermitted(detail, permission=command.permission)
+        procedure = self._procedures.get(type(command))
+        if procedure is None:
+            return await self._carry_out(command, context)
+        return await procedure(command, context, Desk(self._carry_out, self._store, context))
+
+    async def _carry_out(self, command: Command, context: Context) -> Answer:
+        """Decide and append until it is done; whoever asks has the permission."""
         for attempt in range(self._attempts_max):
             if attempt > 1:
                 await asyncio.sleep(random.uniform(0, 0.002 * 2**attempt))  # noqa: S311 - spreads retries, no secret
@@ -200,20 +86,30 @@ class Bus:
 
     async def _attempt(self, command: Command, context: Context) -> Answer | None:
         """One decision and one append; None when the decision was made on what is no longer true."""
-        async with Work(self._store, context, self._new_id) as work:
+        async with Work(self._store, context, new_id=self._new_id, clock=self._clock) as work:
             try:
                 subject = await self._handlers[type(command)](command, work)
             except (DomainError, VersionMismatch):
-                earlier = await self._store.find(
-                    context.tenant, context.idempotency_key, context.request_hash
-                )
+                earlier = await find_answer(self._store, context)
                 if earlier is not None:
-                    return _answer(earlier)
+                    return earlier
                 if await self._is_outdated(work):
                     return None
                 raise
+            if not any(aggregate.pending_events for aggregate in work.loaded.values()):
+                return await self._unchanged(context, work, subject)
             receipt = await self._append(command, context, work, subject)
-        return None if receipt.outcome == "conflict" else _answer(receipt)
+        return None if receipt.outcome == "conflict" else answer_of(receipt)
+
+    async def _unchanged(self, context: Context, work: Work, subject: Aggregate) -> Answer | None:
+        """The answer of whoever made it so; None when that is no longer true."""
+        earlier = await find_answer(self._store, context)
+        if earlier is not None:
+            return earlier
+        if await self._is_outdated(work):
+            return None
+        position, recorded_at = await self._store.place(subject, work.tenant)
+        return Answer(subject.id, subject.version, position, recorded_at, replayed=True)
 
     async def _append(self, command: Command, context: Context, work: Work, subject: Aggregate) -> Receipt:
         changed = [aggregate for aggregate in work.loaded.values() if aggregate.pending_events]
@@ -250,18 +146,3 @@ def _metadata(command: Command, context: Context) -> dict[str, Any]:
         "correlation_id": context.correlation_id,
         **{name: value for name, value in optional.items() if value},
     }
-
-
-def _answer(receipt: Receipt) -> Answer:
-    if receipt.outcome == "key_reused":
-        detail = "This idempotency key belongs to another request."
-        raise IdempotencyKeyReused(detail)
-    kept = dict(receipt.answer)
-    return Answer(
-        id=UUID(kept.pop("id")),
-        version=kept.pop("version"),
-        position=receipt.position,
-        recorded_at=receipt.recorded_at,
-        replayed=receipt.outcome == "replayed",
-        extra=kept,
-    )

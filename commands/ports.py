@@ -54,6 +54,14 @@ class Store(Protocol):
     async def load_current(self, aggregate_class: type[A], stream_id: UUID, tenant: UUID) -> A:
         """The aggregate as the log has it now. Shared: it must not be changed."""
 
+    async def history(
+        self, aggregate_class: type[Aggregate], stream_id: UUID, tenant: UUID, up_to_version: int
+    ) -> list[Aggregate.Event]:
+        """The stream's events up to this version, in order."""
+
+    async def place(self, aggregate: Aggregate, tenant: UUID) -> tuple[int, datetime]:
+        """Where the last recorded event of `aggregate` stands in the log, and when it was recorded, UTC."""
+
     def queue(self, *stream_ids: UUID) -> AbstractAsyncContextManager[None]:
         """The turn to load, decide and append on these streams in this process."""
 

@@ -18,7 +18,7 @@ from api import app
 from api.ports import ApiSettings, Check, Checks
 from commands.bus import Bus
 from erp.checks import ask_kafka
-from erp.contexts import CONTEXTS, aggregates, handlers, projections
+from erp.contexts import CONTEXTS, aggregates, handlers, procedures, projections
 from erp.embedded.clickhouse import ClickhouseError, EmbeddedClickhouse
 from erp.embedded.kafka import EmbeddedKafka, KafkaError
 from erp.settings import KafkaSettings, Settings, SettingsError, load_settings
@@ -56,7 +56,8 @@ def command_side(settings: Settings) -> CommandSide:
     )
     store = EventStore(settings.postgres.need("url"), Codec(aggregates()), options)
     attempts_max = settings.store.conflict_retries_max + 1
-    return CommandSide(store, Bus(store, handlers(), new_id=uuid7, attempts_max=attempts_max))
+    bus = Bus(store, handlers(), procedures(settings), new_id=uuid7, attempts_max=attempts_max)
+    return CommandSide(store, bus)
 
 
 @asynccontextmanager

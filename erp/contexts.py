@@ -1,18 +1,19 @@
 """The one registry: which contexts the system has, and what each brings."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from api.finance import FINANCE
 from api.routing import ContextRoutes
-from commands.bus import Command, Handler
+from commands.bus import Command, Handler, Procedure
 from commands.finance import HANDLERS as FINANCE_HANDLERS
 from domain.finance.account import Account
 from domain.finance.approval_policy import ApprovalPolicy
 from domain.finance.fiscal_calendar import FiscalCalendar
 from domain.finance.journal_entry import JournalEntry
 from domain.shared.aggregate import Aggregate
+from erp.settings import Settings
 from projections.declaration import Projection, ProjectionQuery
 from projections.finance import FINANCE_PROJECTIONS, FINANCE_QUERIES
 
@@ -21,6 +22,8 @@ from projections.finance import FINANCE_PROJECTIONS, FINANCE_QUERIES
 class Context:
     """A part of the business: its aggregates, the handlers of its commands, its routes, its projections and
     what they are asked.
+
+    `procedures` makes those of its commands that are carried out in steps, with whom the settings name.
     """
 
     name: str
@@ -29,6 +32,7 @@ class Context:
     routes: ContextRoutes
     projections: Sequence[Projection] = ()
     queries: Sequence[ProjectionQuery] = ()
+    procedures: Callable[[Settings], Mapping[type[Command], Procedure]] = lambda _: {}
 
 
 CONTEXTS: Final = (
@@ -51,6 +55,15 @@ def aggregates() -> list[type[Aggregate]]:
 def handlers() -> dict[type[Command], Handler]:
     """Every command with its handler."""
     return {command: handler for context in CONTEXTS for command, handler in context.handlers.items()}
+
+
+def procedures(settings: Settings) -> dict[type[Command], Procedure]:
+    """Every command that is carried out in steps, with its procedure."""
+    return {
+        command: procedure
+        for context in CONTEXTS
+        for command, procedure in context.procedures(settings).items()
+    }
 
 
 def projections() -> list[Projection]:

@@ -150,20 +150,46 @@ class EventStore:
         json_bytes = start.json_bytes
         replayed_from = aggregate.version
         while True:
-            rows = await self.rows(
-                f"SELECT {FIELDS} FROM erp.read_stream(%s, %s, %s, %s, %s)",  # noqa: S608 - names of ours
-                [tenant, stream_id, aggregate_class.TOPIC, aggregate.version, _PAGE_EVENTS],
-            )
-            for row in rows:
-                stored = StoredFields(*row)
+            page = await self._page(aggregate_class, stream_id, tenant, aggregate.version)
+            for stored in page:
                 self._codec.decode(stream_id, stored).mutate(aggregate)
                 json_bytes += len(stored.data)
-            if len(rows) < _PAGE_EVENTS:
+            if len(page) < _PAGE_EVENTS:
                 break
         self._cache.put(tenant, aggregate, json_bytes)
         if aggregate.version - replayed_from >= self._options.snapshot_every_events:
             self._save_snapshot(tenant, aggregate)
         return aggregate
+
+    async def _page(
+        self, aggregate_class: type[Aggregate], stream_id: UUID, tenant: UUID, after_version: int
+    ) -> list[StoredFields]:
+        rows = await self.rows(
+            f"SELECT {FIELDS} FROM erp.read_stream(%s, %s, %s, %s, %s)",  # noqa: S608 - names of ours
+            [tenant, stream_id, aggregate_class.TOPIC, after_version, _PAGE_EVENTS],
+        )
+        return [StoredFields(*row) for row in rows]
+
+    async def history(
+        self, aggregate_class: type[Aggregate], stream_id: UUID, tenant: UUID, up_to_version: int
+    ) -> list[Aggregate.Event]:
+        """The stream's events up to this version, in order."""
+        found: list[Aggregate.Event] = []
+        while len(found) < up_to_version:
+            page = await self._page(aggregate_class, stream_id, tenant, len(found))
+            found += [self._codec.decode(stream_id, stored) for stored in page]
+            if len(page) < _PAGE_EVENTS:
+                break
+        return found[:up_to_version]
+
+    async def place(self, aggregate: Aggregate, tenant: UUID) -> tuple[int, datetime]:
+        """Where the last recorded event of `aggregate` stands in the log, and when it was recorded, UTC."""
+        last = aggregate.version - len(aggregate.pending_events)
+        ((position, recorded_at),) = await self.rows(
+            "SELECT position, recorded_at FROM erp.read_stream(%s, %s, %s, %s, 1)",
+            [tenant, aggregate.id, aggregate.TOPIC, last - 1],
+        )
+        return position, recorded_at
 
     def queue(self, *stream_ids: UUID) -> AbstractAsyncContextManager[None]:
         """The turn to load, decide and append on these streams in this process."""

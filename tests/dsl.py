@@ -13,11 +13,13 @@ A step that needs what came before is a function of the last answer:
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from hashlib import sha256
+from types import MappingProxyType
 from typing import Any, TypeVar
 from uuid import UUID, uuid4
 
-from commands.bus import Answer, Bus, Command, Context, Handler
+from commands.bus import Answer, Bus, Command, Context, Handler, Procedure
 from commands.errors import CommandError
 from commands.permissions import Permissions
 from commands.ports import Receipt, Store
@@ -64,6 +66,14 @@ class RecordingStore:
     async def load_current(self, aggregate_class: type[A], stream_id: UUID, tenant: UUID) -> A:
         return await self._store.load_current(aggregate_class, stream_id, tenant)
 
+    async def history(
+        self, aggregate_class: type[Aggregate], stream_id: UUID, tenant: UUID, up_to_version: int
+    ) -> list[Aggregate.Event]:
+        return await self._store.history(aggregate_class, stream_id, tenant, up_to_version)
+
+    async def place(self, aggregate: Aggregate, tenant: UUID) -> tuple[int, datetime]:
+        return await self._store.place(aggregate, tenant)
+
     def queue(self, *stream_ids: UUID) -> AbstractAsyncContextManager[None]:
         return self._store.queue(*stream_ids)
 
@@ -81,10 +91,18 @@ class RecordingStore:
 class Company:
     """A tenant whose books a test keeps."""
 
-    def __init__(self, store: Store, handlers: Mapping[type[Command], Handler], tenant: UUID) -> None:
+    def __init__(
+        self,
+        store: Store,
+        handlers: Mapping[type[Command], Handler],
+        tenant: UUID,
+        procedures: Mapping[type[Command], Procedure] = MappingProxyType({}),
+    ) -> None:
         self.store = RecordingStore(store)
         self.tenant = tenant
-        self._bus = Bus(self.store, handlers, new_id=uuid4)
+        self.now = datetime.now(UTC)
+        """The time as the handlers are told it; a test may set it."""
+        self._bus = Bus(self.store, handlers, procedures, new_id=uuid4, clock=lambda: self.now)
 
     def given(self, *history: Step, by: str = ALICE) -> "Scenario":
         """A scenario in which these commands were carried out before."""

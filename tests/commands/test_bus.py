@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta, timezone
 from uuid import UUID, uuid4
 
 import pytest
@@ -9,76 +10,13 @@ import pytest
 from commands.bus import Bus, Command, Context, Handler, Work
 from commands.errors import ConcurrencyConflict, IdempotencyKeyReused, NotPermitted, VersionMismatch
 from commands.permissions import Permissions
-from domain.shared.aggregate import Aggregate, event
-from domain.shared.errors import DomainError
 from erp.embedded.address import with_user
 from eventstore.codec import Codec
 from eventstore.store import EventStore
 from eventstore.tenants import register_tenant
+from tests.commands.jars import Empty, Fill, Full, Jar, KeepFull, empty, fill, keep_full
 
 pytestmark = pytest.mark.integration
-
-
-class Full(DomainError):
-    """The jar holds one coin."""
-
-    code = "jar.full"
-
-
-class Jar(Aggregate):
-    """Holds one coin."""
-
-    TOPIC = "test.jar"
-
-    full: bool = False
-
-    class Filled(Aggregate.Event):
-        """The coin went in."""
-
-        TOPIC = "test.jar.filled"
-
-    class Emptied(Aggregate.Event):
-        """The coin was taken out."""
-
-        TOPIC = "test.jar.emptied"
-
-    def fill(self) -> None:
-        """Put the coin in."""
-        if self.full:
-            detail = "The jar is full."
-            raise Full(detail)
-        self._filled()
-
-    @event(Filled)
-    def _filled(self) -> None:
-        self.full = True
-
-    def empty(self) -> None:
-        """Take it out."""
-        self._emptied()
-
-    @event(Emptied)
-    def _emptied(self) -> None:
-        self.full = False
-
-
-class Fill(Command):
-    """Fill a jar, for a reason if there is one."""
-
-    TOPIC = "test.fill"
-    jar: UUID
-    reason: str | None = None
-
-    @property
-    def permission(self) -> str:
-        """Filling."""
-        return "test.jars:fill"
-
-
-class Empty(Fill):
-    """Empty a jar."""
-
-    TOPIC = "test.empty"
 
 
 class FillTwice(Fill):
@@ -93,24 +31,16 @@ class FillNew(Fill):
     TOPIC = "test.fill_new"
 
 
+class LookBack(Fill):
+    """Ask what happened to a jar, and fill it."""
+
+    TOPIC = "test.look_back"
+
+
 class FillBehindBack(Fill):
     """Somebody else is always faster."""
 
     TOPIC = "test.fill_behind_back"
-
-
-async def fill(command: Fill, work: Work) -> Jar:
-    """See `Jar.fill`."""
-    jar = await work.edit(Jar, command.jar)
-    jar.fill()
-    return jar
-
-
-async def empty(command: Fill, work: Work) -> Jar:
-    """See `Jar.empty`."""
-    jar = await work.edit(Jar, command.jar)
-    jar.empty()
-    return jar
 
 
 async def fill_twice(command: Fill, work: Work) -> Jar:
@@ -131,15 +61,29 @@ class Office:
 
     def __init__(self, tenant: UUID, *stores: EventStore) -> None:
         self.tenant = tenant
+        self.stores = stores
         self.attempts = 0
         handlers: dict[type[Command], Handler] = {
             Fill: fill,
             Empty: empty,
+            KeepFull: keep_full,
+            LookBack: self._look_back,
             FillTwice: fill_twice,
             FillNew: fill_new,
             FillBehindBack: self._fill_behind_back,
         }
-        self.one, self.other = (Bus(store, handlers, new_id=uuid4, attempts_max=3) for store in stores)
+        self.now = datetime(2026, 3, 1, 0, 30, tzinfo=timezone(timedelta(hours=1)))
+        self.seen: list[object] = []
+        self.one, self.other = (
+            Bus(store, handlers, new_id=uuid4, clock=lambda: self.now, attempts_max=3) for store in stores
+        )
+
+    async def _look_back(self, command: LookBack, work: Work) -> Jar:
+        jar = await work.edit(Jar, command.jar)
+        jar.fill()
+        past = await work.history(jar)
+        self.seen += [[each.TOPIC for each in past], work.now, work.today]
+        return jar
 
     async def _fill_behind_back(self, command: Fill, work: Work) -> Jar:
         jar = await work.edit(Jar, command.jar)
@@ -248,3 +192,52 @@ async def test_asking_for_turns_one_by_one_is_a_mistake(office: Office) -> None:
     """Two commands that did so could wait for each other for ever."""
     with pytest.raises(RuntimeError, match="one call"):
         await office.one.execute(FillTwice(jar=uuid4()), office.context())
+
+
+async def test_what_is_so_already_is_answered_with_no_event(office: Office) -> None:
+    """The answer is that of whoever made it so, and it keeps no key: another request may take it."""
+    jar, context = uuid4(), office.context()
+    first = await office.one.execute(KeepFull(jar=jar), office.context())
+    assert (first.version, first.replayed) == (1, False)
+    for bus in (office.one, office.other):
+        assert await bus.execute(KeepFull(jar=jar), context) == replace(first, replayed=True)
+    assert (await office.one.execute(Empty(jar=jar), context)).version == 2
+    assert (await office.other.execute(Empty(jar=jar), context)).replayed
+
+
+async def test_what_was_so_is_decided_again(office: Office) -> None:
+    """One process remembers the jar as full, the other has emptied it: it is filled."""
+    jar = uuid4()
+    await office.one.execute(Fill(jar=jar), office.context())
+    await office.other.execute(Empty(jar=jar), office.context())
+    assert (await office.one.execute(KeepFull(jar=jar), office.context())).version == 3
+
+
+async def test_a_repeat_comes_before_what_is_so_already(office: Office) -> None:
+    """The first answer under the key is given, not that of who filled it last."""
+    jar, context = uuid4(), office.context()
+    first = await office.one.execute(KeepFull(jar=jar), context)
+    for command in (Empty(jar=jar), Fill(jar=jar)):
+        await office.one.execute(command, office.context())
+    assert await office.one.execute(KeepFull(jar=jar), context) == replace(first, replayed=True)
+
+
+async def test_a_handler_knows_the_past_and_the_hour(office: Office) -> None:
+    """All recorded events, not its own; and one instant, whose day is that of UTC."""
+    jar = uuid4()
+    for command in (Fill(jar=jar), Empty(jar=jar), LookBack(jar=jar)):
+        await office.one.execute(command, office.context())
+    past, now, today = office.seen
+    assert past == ["test.jar.filled", "test.jar.emptied"]
+    assert now == datetime(2026, 2, 28, 23, 30, tzinfo=UTC)
+    assert today == date(2026, 2, 28)
+
+
+async def test_without_a_clock_of_its_own_the_bus_goes_by_the_machines(office: Office) -> None:
+    """In UTC."""
+    bus = Bus(office.stores[0], {LookBack: office._look_back}, new_id=uuid4)
+    await bus.execute(LookBack(jar=uuid4()), office.context())
+    now = office.seen[1]
+    assert isinstance(now, datetime)
+    assert now.tzinfo is UTC
+    assert abs(datetime.now(UTC) - now) < timedelta(minutes=1)

@@ -19,7 +19,7 @@ from commands.permissions import ROLES
 from domain.shared.aggregate import NumberedEvent
 from domain.shared.errors import DomainError
 from erp.cli import cli
-from erp.contexts import CONTEXTS, aggregates, handlers
+from erp.contexts import CONTEXTS, aggregates, handlers, procedures
 from erp.settings import AuthKey, Settings
 from tests.docs.pages import REFERENCE, code, rows
 
@@ -110,9 +110,14 @@ def test_every_stream_is_there_and_every_schema_version_is_one(aggregate: Any) -
     assert {event.SCHEMA_VERSION for event in aggregate.event_types()} == {1}
 
 
+def commands() -> list[type[Command]]:
+    """Every command that the bus takes."""
+    return [*handlers(), *procedures(Settings())]
+
+
 def needed() -> set[str]:
     """Every permission that something asks for."""
-    fixed = {command.needs for command in handlers() if issubclass(command, FixedPermission)}
+    fixed = {command.needs for command in commands() if issubclass(command, FixedPermission)}
     posting = {"finance.journal_entries:post", "finance.journal_entries:write"}
     queries = {each.permission for context in CONTEXTS for each in context.routes.views}
     lists = {each.permission for context in CONTEXTS for each in context.routes.lists}
@@ -190,5 +195,5 @@ def bulk_lines() -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("line", bulk_lines(), ids=lambda line: line["command"])
 def test_bulk_lines_are_commands(line: dict[str, Any]) -> None:
-    commands: dict[str, type[Command]] = {each.TOPIC: each for each in handlers()}
-    commands[line["command"]].model_validate_json(json.dumps(line["data"]), strict=True)
+    known = {each.TOPIC: each for each in commands()}
+    known[line["command"]].model_validate_json(json.dumps(line["data"]), strict=True)
