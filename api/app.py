@@ -23,6 +23,7 @@ from api.queries import ListEndpoint, ViewEndpoint
 from api.reports import Asker, ReportEndpoint, SearchEndpoint
 from api.routing import ContextRoutes, Handler, Resource
 from api.service import service_handlers
+from commands.ports import Vault
 
 DRAIN: Final = "erp.drain"
 """In the lifespan's state: to be called when the process is told to end, so that no stream holds it up."""
@@ -34,6 +35,7 @@ def create_app(
     auth: AuthConfig,
     bus: CommandBus,
     store: Store,
+    vault: Vault,
     read_side: ReadSide,
     tenants: Tenants,
     contexts: Sequence[ContextRoutes],
@@ -47,6 +49,7 @@ def create_app(
         auth: keys that tokens are verified with.
         bus: carries out commands.
         store: what queries of the current state read.
+        vault: opens personal data in them.
         read_side: what reports read.
         tenants: finds tenants by name; expected to remember them, since every request asks.
         contexts: the routes, context by context.
@@ -64,9 +67,9 @@ def create_app(
             command, gate, runner, settings
         )
     for view in (view for context in contexts for view in context.views):
-        handlers.setdefault(view.path, {})["GET"] = ViewEndpoint(view, gate, store)
+        handlers.setdefault(view.path, {})["GET"] = ViewEndpoint(view, gate, store, vault)
     for each in (each for context in contexts for each in context.lists):
-        handlers.setdefault(each.path, {})["GET"] = ListEndpoint(each, gate, store)
+        handlers.setdefault(each.path, {})["GET"] = ListEndpoint(each, gate, store, vault)
     asker = Asker(gate, store, read_side)
     for report in (report for context in contexts for report in context.reports):
         handlers.setdefault(report.path, {})["GET"] = ReportEndpoint(report, asker)

@@ -9,6 +9,7 @@ from api.ports import Store
 from api.reply import NO_STORE, Reply, json_reply
 from api.routing import ListRoute, Query, ViewRoute
 from commands.errors import NotPermitted
+from commands.ports import Vault
 
 # Whatever reads the event store has seen every position already, so it is checked and no more.
 _VIEW_PARAMS: Final = frozenset({"min_position"})
@@ -18,27 +19,30 @@ _LIST_PARAMS: Final = _VIEW_PARAMS | {"limit", "cursor"}
 class ViewEndpoint:
     """The handler of GET of one thing."""
 
-    def __init__(self, route: ViewRoute, gate: Gate, store: Store) -> None:
+    def __init__(self, route: ViewRoute, gate: Gate, store: Store, vault: Vault) -> None:
         self._route = route
         self._gate = gate
         self._store = store
+        self._vault = vault
 
     async def __call__(self, call: Call) -> Reply:
         """The thing as it is now, its version as ETag."""
         caller = await self._gate.caller(call)
         require(caller, self._route.permission)
         min_position(query_params(call, _VIEW_PARAMS))
-        view = await self._route.view(Query(self._store, caller.tenant, call.path_params))
+        query = Query(self._store, self._vault, caller.tenant, caller.permissions, call.path_params)
+        view = await self._route.view(query)
         return json_reply(200, view.body, (b"etag", b'"%d"' % view.version), NO_STORE)
 
 
 class ListEndpoint:
     """The handler of GET of a list."""
 
-    def __init__(self, route: ListRoute, gate: Gate, store: Store) -> None:
+    def __init__(self, route: ListRoute, gate: Gate, store: Store, vault: Vault) -> None:
         self._route = route
         self._gate = gate
         self._store = store
+        self._vault = vault
 
     async def __call__(self, call: Call) -> Reply:
         """A page, and the cursor of the next one."""
@@ -47,9 +51,16 @@ class ListEndpoint:
         params = query_params(call, _LIST_PARAMS)
         min_position(params)
         after = cursor_position(self._route.kind, params["cursor"]) if "cursor" in params else 0
-        page = await self._route.page(
-            Query(self._store, caller.tenant, call.path_params, limit(params), after)
+        query = Query(
+            self._store,
+            self._vault,
+            caller.tenant,
+            caller.permissions,
+            call.path_params,
+            limit=limit(params),
+            after=after,
         )
+        page = await self._route.page(query)
         following = None if page.next_after is None else cursor(self._route.kind, page.next_after)
         return json_reply(200, {"items": page.items, "next_cursor": following}, NO_STORE)
 

@@ -20,6 +20,9 @@ from api.reply import Answering, Reply
 from api.report_routes import ReportRoute, SearchRoute
 from api.strict_json import pointer
 from commands.bus import Answer, Command
+from commands.permissions import Permissions
+from commands.ports import Vault
+from domain.shared.personal import Personal
 
 Handler = Callable[[Call], Awaitable[Answering]]
 
@@ -122,10 +125,18 @@ class Query:
     """What a query has to go by. `after` is where the last page ended, 0 at first."""
 
     store: Store
+    vault: Vault
     tenant: UUID
+    permissions: Permissions
     path: Mapping[str, str]
     limit: int = 0
     after: int = 0
+
+    async def opened(self, personal: Personal[Any], permission: str) -> Mapping[str, str] | None:
+        """Personal data, for callers with `permission`; None for others, and when its key is gone."""
+        if not self.permissions.allow(permission):
+            return None
+        return await self.vault.open(self.tenant, personal)
 
 
 @dataclass(frozen=True, slots=True)

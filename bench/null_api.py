@@ -33,8 +33,8 @@ class NullBus(Bus):
 
 
 def _command_side(settings: Settings) -> CommandSide:
-    store = _real_command_side(settings).store
-    return CommandSide(store, NullBus(store, {}, new_id=lambda: _ANSWER.id))
+    real = _real_command_side(settings)
+    return CommandSide(real.store, NullBus(real.store, {}, new_id=lambda: _ANSWER.id), real.vault)
 
 
 if __name__ == "__main__":

@@ -22,8 +22,8 @@ from bench import entries
 from erp.embedded import address
 from erp.embedded.cluster import Cluster
 from erp.embedded.postgres import EmbeddedPostgres
-from erp.secrets import kept_keys
-from erp.settings import AuthKey, AuthSettings, PostgresSettings, Settings
+from erp.secrets import kept_keys, kept_master_key
+from erp.settings import AuthKey, AuthSettings, PersonalSettings, PostgresSettings, Settings
 from erp.tenants import create_tenant
 from erp.tokens import issue_token
 from eventstore.migrate import migrate
@@ -81,6 +81,7 @@ class World:
             embedded=False,
             postgres=PostgresSettings(url=self.app_url(name), owner_url=self.owner_url(name)),
             auth=AuthSettings(keys=tuple(AuthKey(**key) for key in self._keys)),
+            personal=PersonalSettings(key=kept_master_key(self.home)),
         )
 
     def environment(self, name: str) -> dict[str, str]:
@@ -89,6 +90,7 @@ class World:
             "ERP_HOME": str(self.home),
             "ERP_POSTGRES__URL": self.app_url(name),
             "ERP_AUTH__KEYS": orjson.dumps(self._keys).decode(),
+            "ERP_PERSONAL__KEY": kept_master_key(self.home),
         }
 
     def facts(self) -> dict[str, str]:

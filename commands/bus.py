@@ -19,7 +19,7 @@ from uuid import UUID
 
 from commands.command import Answer, Command, Context
 from commands.errors import ConcurrencyConflict, NotPermitted, VersionMismatch
-from commands.ports import Receipt, Store
+from commands.ports import Receipt, Store, Vault
 from commands.procedures import Desk, Procedure
 from commands.receipts import answer_of, find_answer
 from commands.work import Clock, Handler, Work
@@ -47,6 +47,7 @@ class Bus:
         *,
         new_id: Callable[[], UUID],
         clock: Clock = _utc_now,
+        vault: Vault | None = None,
         attempts_max: int = 10,
     ) -> None:
         self._store = store
@@ -54,6 +55,7 @@ class Bus:
         self._procedures = dict(procedures)
         self._new_id = new_id
         self._clock = clock
+        self._vault = vault
         self._attempts_max = attempts_max
 
     async def execute(self, command: Command, context: Context) -> Answer:
@@ -86,7 +88,9 @@ class Bus:
 
     async def _attempt(self, command: Command, context: Context) -> Answer | None:
         """One decision and one append; None when the decision was made on what is no longer true."""
-        async with Work(self._store, context, new_id=self._new_id, clock=self._clock) as work:
+        async with Work(
+            self._store, context, new_id=self._new_id, clock=self._clock, vault=self._vault
+        ) as work:
             try:
                 subject = await self._handlers[type(command)](command, work)
             except (DomainError, VersionMismatch):

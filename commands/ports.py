@@ -7,6 +7,7 @@ from typing import Any, Literal, Protocol, TypeVar
 from uuid import UUID
 
 from domain.shared.aggregate import Aggregate
+from domain.shared.personal import Personal
 
 A = TypeVar("A", bound=Aggregate)
 
@@ -37,6 +38,19 @@ class Receipt(Protocol):
     @property
     def answer(self) -> Mapping[str, Any]:
         """What was handed over as `answer` with the append that was stored."""
+
+
+class Vault(Protocol):
+    """Seals personal data.
+
+    Raises `domain.shared.errors.Unavailable` when the keys cannot be reached in time.
+    """
+
+    async def seal(self, tenant: UUID, subject: str, value: Mapping[str, str]) -> Personal[Any]:
+        """`value`, readable for as long as the subject's key is there."""
+
+    async def open(self, tenant: UUID, personal: Personal[Any]) -> Mapping[str, str] | None:
+        """What was sealed; None when its key is gone."""
 
 
 class Store(Protocol):

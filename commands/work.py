@@ -1,6 +1,6 @@
 """What one attempt at a command stands on: what it reads and changes, and the hour at which it does."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from datetime import UTC, date, datetime
 from functools import cached_property
@@ -10,8 +10,9 @@ from uuid import UUID
 
 from commands.command import Context
 from commands.errors import VersionMismatch
-from commands.ports import Store
+from commands.ports import Store, Vault
 from domain.shared.aggregate import Aggregate
+from domain.shared.personal import Personal
 
 A = TypeVar("A", bound=Aggregate)
 
@@ -22,11 +23,20 @@ Clock = Callable[[], datetime]
 class Work:
     """What one attempt at a command reads and changes. Everything read is checked again at commit."""
 
-    def __init__(self, store: Store, context: Context, *, new_id: Callable[[], UUID], clock: Clock) -> None:
+    def __init__(
+        self,
+        store: Store,
+        context: Context,
+        *,
+        new_id: Callable[[], UUID],
+        clock: Clock,
+        vault: Vault | None = None,
+    ) -> None:
         self._store = store
         self._context = context
         self._new_id = new_id
         self._clock = clock
+        self._vault = vault
         self._turn: AbstractAsyncContextManager[None] | None = None
         self.loaded: dict[UUID, Aggregate] = {}
 
@@ -106,6 +116,13 @@ class Work:
         """
         recorded = aggregate.version - len(aggregate.pending_events)
         return await self._store.history(type(aggregate), aggregate.id, self.tenant, recorded)
+
+    async def seal(self, subject: str, value: Mapping[str, str]) -> Personal[Any]:
+        """Personal data about `subject`, a pseudonym, as it may stand in an event: sealed under their key."""
+        if self._vault is None:
+            msg = "this bus was given no vault"
+            raise RuntimeError(msg)
+        return await self._vault.seal(self.tenant, subject, value)
 
     def _require_expected_version(self, aggregate: Aggregate) -> None:
         expected = self._context.expected_version

@@ -29,6 +29,7 @@ from eventstore.publisher import KafkaOptions
 from eventstore.relay import Relay, RelayOptions
 from eventstore.store import EventStore, StoreOptions
 from eventstore.tree_head import HeadSigner
+from eventstore.vault import Vault, WrongMasterKey
 from projections.clickhouse import ClickHouse
 from projections.ingest import Ingest
 from projections.projector import Projector
@@ -44,6 +45,7 @@ class CommandSide:
 
     store: EventStore
     bus: Bus
+    vault: Vault
 
 
 def command_side(settings: Settings) -> CommandSide:
@@ -56,16 +58,35 @@ def command_side(settings: Settings) -> CommandSide:
     )
     store = EventStore(settings.postgres.need("url"), Codec(aggregates()), options)
     attempts_max = settings.store.conflict_retries_max + 1
-    bus = Bus(store, handlers(), procedures(settings), new_id=uuid7, attempts_max=attempts_max)
-    return CommandSide(store, bus)
+    vault = Vault(store.rows, settings.personal.need_key())
+    bus = Bus(store, handlers(), procedures(settings), new_id=uuid7, vault=vault, attempts_max=attempts_max)
+    return CommandSide(store, bus, vault)
 
 
 @asynccontextmanager
 async def running_command_side(settings: Settings) -> AsyncIterator[CommandSide]:
-    """The command side, connected for the duration."""
+    """The command side, connected for the duration.
+
+    Raises:
+        SettingsError: a key that it needs is missing, or personal data was sealed under another.
+    """
     side = command_side(settings)
     async with side.store:
+        try:
+            await side.vault.require_master_key()
+        except WrongMasterKey as error:
+            raise SettingsError(f"ERP_PERSONAL__KEY: {error}") from None
         yield side
+
+
+async def require_command_side(settings: Settings) -> None:
+    """Return if commands can be taken with these settings.
+
+    Raises:
+        SettingsError: see `running_command_side`.
+    """
+    async with running_command_side(settings):
+        pass
 
 
 def create_app() -> ASGIApp:
@@ -82,6 +103,7 @@ def create_app() -> ASGIApp:
         auth=auth_config(settings),
         bus=side.bus,
         store=side.store,
+        vault=side.vault,
         read_side=ReadSide(clickhouse, side.store),
         tenants=_remembering(side.store.find_tenant),
         contexts=[context.routes for context in CONTEXTS],

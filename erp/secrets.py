@@ -1,5 +1,5 @@
-"""Keys that tokens and tree heads are signed with: made at random for an embedded home, and never weak
-anywhere else.
+"""Keys that tokens and tree heads are signed with, and the one that personal data is sealed under: made at
+random for an embedded home, and never weak anywhere else.
 """
 
 import base64
@@ -17,6 +17,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 
 FILE = "secrets.json"
 HEADS_FILE = "tree-head-keys.json"
+PERSONAL_FILE = "personal-data-key.json"
+
+MASTER_KEY_BYTES = 32  # AES-256
 
 HS256_BYTES_MIN = 32  # RFC 7518, section 3.2: as long as the hash
 _DISTINCT_MIN = 8
@@ -56,6 +59,18 @@ def require_ed25519(public: str, private: str | None) -> None:
         raise ValueError("key and private_key do not belong together")
 
 
+def require_master_key(key: str) -> None:
+    """Raise ValueError, without the key in it, for one that is not 32 bytes in base64, or not random."""
+    try:
+        raw = base64.b64decode(key, validate=True)
+    except ValueError:
+        raw = b""
+    if len(raw) != MASTER_KEY_BYTES:
+        raise ValueError(f"the key is not {MASTER_KEY_BYTES} bytes in base64")
+    if len(set(raw)) < _DISTINCT_MIN:
+        raise ValueError("the key is a placeholder; make a random one, such as: openssl rand -base64 32")
+
+
 def kept_keys(home: Path) -> list[dict[str, Any]]:
     """The keys for tokens of this embedded home, made at the first call and the same ever after.
 
@@ -71,6 +86,21 @@ def kept_head_keys(home: Path) -> list[dict[str, Any]]:
     return _kept(
         home / HEADS_FILE, lambda: [_new_ed25519()], "heads signed so far cannot be verified any more"
     )
+
+
+def kept_master_key(home: Path) -> str:
+    """The key that personal data of this embedded home is sealed under, likewise, in base64."""
+    kept = _kept(
+        home / PERSONAL_FILE,
+        lambda: [{"key": base64.b64encode(random.token_bytes(MASTER_KEY_BYTES)).decode()}],
+        "personal data sealed so far cannot be read any more",
+    )
+    try:
+        key: str = kept[0]["key"]
+        require_master_key(key)
+    except (IndexError, KeyError, TypeError):
+        raise ValueError("not readable as a key; put back the file as it was") from None
+    return key
 
 
 def _kept(file: Path, make: Callable[[], list[dict[str, Any]]], when_removed: str) -> list[dict[str, Any]]:

@@ -7,6 +7,7 @@ Without `ERP_POSTGRES__URL` the system is embedded: its URLs follow from `home`,
 random once and kept there. Anywhere else placeholder and short secrets are refused.
 """
 
+import base64
 import difflib
 import os
 import tomllib
@@ -207,6 +208,25 @@ class AuditSettings(Section):
         return next((key for key in self.keys if key.can_sign), None)
 
 
+class PersonalSettings(Section):
+    """What personal data is sealed under."""
+
+    key: str | None = Field(default=None, repr=False)
+    """The master key: 32 bytes at random, in base64. Whoever loses it has lost all personal data."""
+
+    @model_validator(mode="after")
+    def _usable(self) -> Self:
+        if self.key is not None:
+            secrets.require_master_key(self.key)
+        return self
+
+    def need_key(self) -> bytes:
+        """The master key; SettingsError where a deployment was not given it."""
+        if self.key is None:
+            raise SettingsError(f"{PREFIX}PERSONAL__KEY is missing and this command needs it")
+        return base64.b64decode(self.key)
+
+
 class Settings(BaseSettings):
     """Everything a process needs to know. Environment before TOML file before defaults."""
 
@@ -223,6 +243,7 @@ class Settings(BaseSettings):
     clickhouse: ClickhouseSettings = ClickhouseSettings()
     worker: WorkerSettings = WorkerSettings()
     audit: AuditSettings = AuditSettings()
+    personal: PersonalSettings = PersonalSettings()
     home: Path = Path(".erp")
     """Data, keys and locks of the embedded servers; where benches leave their figures."""
     embedded: bool = True
@@ -293,6 +314,8 @@ def _embedded(settings: Settings) -> Settings:
     if not settings.audit.keys:
         kept = _kept(settings.home / secrets.HEADS_FILE, secrets.kept_head_keys)
         update["audit"] = settings.audit.model_copy(update={"keys": kept})
+    if settings.personal.key is None:
+        update["personal"] = _kept_personal(settings.home)
     return settings.model_copy(update=update)
 
 
@@ -301,6 +324,13 @@ def _kept(file: Path, keys_of: Callable[[Path], list[dict[str, Any]]]) -> tuple[
         return tuple(AuthKey(**key) for key in keys_of(file.parent))
     except (OSError, ValueError) as error:
         raise SettingsError(f"{file}: {error}") from None
+
+
+def _kept_personal(home: Path) -> PersonalSettings:
+    try:
+        return PersonalSettings(key=secrets.kept_master_key(home))
+    except (OSError, ValueError) as error:
+        raise SettingsError(f"{home / secrets.PERSONAL_FILE}: {error}") from None
 
 
 def _deployed(settings: Settings) -> Settings:

@@ -22,7 +22,7 @@ from uuid import UUID, uuid4
 from commands.bus import Answer, Bus, Command, Context, Handler, Procedure
 from commands.errors import CommandError
 from commands.permissions import Permissions
-from commands.ports import Receipt, Store
+from commands.ports import Receipt, Store, Vault
 from domain.shared.aggregate import Aggregate, event_data
 from domain.shared.errors import DomainError
 
@@ -97,12 +97,13 @@ class Company:
         handlers: Mapping[type[Command], Handler],
         tenant: UUID,
         procedures: Mapping[type[Command], Procedure] = MappingProxyType({}),
+        vault: Vault | None = None,
     ) -> None:
         self.store = RecordingStore(store)
         self.tenant = tenant
         self.now = datetime.now(UTC)
         """The time as the handlers are told it; a test may set it."""
-        self._bus = Bus(self.store, handlers, procedures, new_id=uuid4, clock=lambda: self.now)
+        self._bus = Bus(self.store, handlers, procedures, new_id=uuid4, clock=lambda: self.now, vault=vault)
 
     def given(self, *history: Step, by: str = ALICE) -> "Scenario":
         """A scenario in which these commands were carried out before."""

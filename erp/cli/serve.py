@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from erp.cli import Failure
+from erp.cli import Failure, run
 from erp.cli.database import database
 from erp.settings import HttpSettings, Settings, load_settings
 
@@ -43,6 +43,7 @@ def up(host: str | None, port: int | None, lifeline: int | None) -> None:
 @click.option("--lifeline", type=int, hidden=True, help="A pipe; its end is ours.")
 def api(host: str | None, port: int | None, workers: int | None, lifeline: int | None) -> None:
     """Serve the HTTP API."""
+    from erp.bootstrap import require_command_side
     from erp.embedded.lifeline import end_with_pipe
 
     settings = _serving(load_settings(), host=host, port=port, workers=workers)
@@ -53,6 +54,8 @@ def api(host: str | None, port: int | None, workers: int | None, lifeline: int |
         _postgres_kept_up(settings, supervised=lifeline is not None),
         _metrics_of_all_workers(settings.http.workers),
     ):
+        # Here, where it is one line; what a worker says is a traceback.
+        run(require_command_side(settings))
         _serve(settings.http)
 
 

@@ -7,6 +7,8 @@ from uuid import UUID, uuid4
 import pytest
 
 from api.params import cursor
+from api.routing import Query
+from commands.permissions import Permissions
 from domain.finance.account import CHART_SERIES, Account, AccountType, account_id
 from domain.finance.approval_policy import ApprovalPolicy
 from domain.finance.books import Books
@@ -257,3 +259,14 @@ async def test_malformed_parameters_are_refused(client, query):
 async def test_the_bounds_of_parameters_are_inside(client, query):
     """1 to 1000; any position there can be."""
     assert (await client.get(f"{ACCOUNTS}?{query}")).status_code == 200
+
+
+async def test_personal_data_is_opened_for_those_who_may(world):
+    """Others get none, nor does anybody once its key is gone."""
+    sealed = await world.vault.seal(TENANT, "c-1", {"name": "Erika"})
+    for granted, opened in (["sales.personal_data:read"], {"name": "Erika"}), (["sales.orders:read"], None):
+        query = Query(world.store, world.vault, TENANT, Permissions(granted), {})
+        assert await query.opened(sealed, "sales.personal_data:read") == opened
+    world.vault.gone.add(sealed.key)
+    query = Query(world.store, world.vault, TENANT, Permissions(["*"]), {})
+    assert await query.opened(sealed, "sales.personal_data:read") is None

@@ -206,7 +206,7 @@ async def test_the_lifespan_opens_and_closes_what_it_is_given():
     from contextlib import asynccontextmanager
 
     from api.app import create_app
-    from tests.api.world import AUTH, MemoryReadSide, MemoryStore, RecordingBus, find_tenant
+    from tests.api.world import AUTH, MemoryReadSide, MemoryStore, OpenVault, RecordingBus, find_tenant
 
     seen = []
 
@@ -221,6 +221,7 @@ async def test_the_lifespan_opens_and_closes_what_it_is_given():
         auth=AUTH,
         bus=RecordingBus(),
         store=MemoryStore(),
+        vault=OpenVault(),
         read_side=MemoryReadSide(),
         tenants=find_tenant,
         contexts=[FINANCE],

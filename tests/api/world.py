@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -17,6 +17,7 @@ from api.finance import FINANCE
 from api.ports import ApiSettings, Check
 from commands.bus import Answer, Command, Context
 from domain.shared.errors import Unavailable
+from domain.shared.personal import Personal
 from eventstore.cloudevents import LogEvent
 from eventstore.leaf import StoredEvent
 from projections.declaration import ProjectionQuery
@@ -126,6 +127,20 @@ class MemoryStore:
         return [each for each in self.log[after_seq:up_to_seq] if types is None or each.event.type in types]
 
 
+class OpenVault:
+    """Seals nothing: what it is given stands there to be read, until its key is said to be gone."""
+
+    def __init__(self) -> None:
+        self.gone: set[UUID] = set()
+
+    async def seal(self, tenant: UUID, subject: str, value: Mapping[str, str]) -> Personal[Any]:
+        return Personal(subject, uuid5(tenant, subject), orjson.dumps(value).decode())
+
+    async def open(self, tenant: UUID, personal: Personal[Any]) -> Mapping[str, str] | None:
+        opened: Mapping[str, str] = orjson.loads(personal.sealed)
+        return None if personal.key in self.gone else opened
+
+
 @dataclass
 class MemoryReadSide:
     """Answers every question with `answer`, and remembers it. `refusal` is raised instead."""
@@ -160,6 +175,7 @@ class World:
 
     bus: RecordingBus = field(default_factory=RecordingBus)
     store: MemoryStore = field(default_factory=MemoryStore)
+    vault: OpenVault = field(default_factory=OpenVault)
     read_side: MemoryReadSide = field(default_factory=MemoryReadSide)
     settings: ApiSettings = field(default_factory=ApiSettings)
     checks: dict[str, Check] = field(default_factory=dict)
@@ -171,6 +187,7 @@ class World:
             auth=self.auth,
             bus=self.bus,
             store=self.store,
+            vault=self.vault,
             read_side=self.read_side,
             tenants=find_tenant,
             contexts=[FINANCE],

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta, timezone
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
@@ -10,10 +11,12 @@ import pytest
 from commands.bus import Bus, Command, Context, Handler, Work
 from commands.errors import ConcurrencyConflict, IdempotencyKeyReused, NotPermitted, VersionMismatch
 from commands.permissions import Permissions
+from domain.shared.personal import Personal
 from erp.embedded.address import with_user
 from eventstore.codec import Codec
 from eventstore.store import EventStore
 from eventstore.tenants import register_tenant
+from eventstore.vault import Vault
 from tests.commands.jars import Empty, Fill, Full, Jar, KeepFull, empty, fill, keep_full
 
 pytestmark = pytest.mark.integration
@@ -231,6 +234,22 @@ async def test_a_handler_knows_the_past_and_the_hour(office: Office) -> None:
     assert past == ["test.jar.filled", "test.jar.emptied"]
     assert now == datetime(2026, 2, 28, 23, 30, tzinfo=UTC)
     assert today == date(2026, 2, 28)
+
+
+async def test_a_handler_seals_personal_data(office: Office) -> None:
+    """In the name of the tenant, by the vault that the bus was given; without one it is a mistake."""
+    sealed: list[Personal[Any]] = []
+
+    async def label(command: Fill, work: Work) -> Jar:
+        sealed.append(await work.seal("c-1", {"name": "Erika"}))
+        return await fill(command, work)
+
+    vault = Vault(office.stores[0].rows, bytes(32))
+    bus = Bus(office.stores[0], {Fill: label}, new_id=uuid4, vault=vault)
+    await bus.execute(Fill(jar=uuid4()), office.context())
+    assert await vault.open(office.tenant, sealed[0]) == {"name": "Erika"}
+    with pytest.raises(RuntimeError, match="no vault"):
+        await Bus(office.stores[0], {Fill: label}, new_id=uuid4).execute(Fill(jar=uuid4()), office.context())
 
 
 async def test_without_a_clock_of_its_own_the_bus_goes_by_the_machines(office: Office) -> None:

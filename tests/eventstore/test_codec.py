@@ -51,6 +51,7 @@ def values(hint: Any) -> st.SearchStrategy[Any]:
         return st.lists(values(get_args(hint)[0]), max_size=3).map(tuple)
     if get_origin(hint) is Mapping:
         return st.dictionaries(*map(values, get_args(hint)), max_size=2)
+    hint = get_origin(hint) or hint
     if issubclass(hint, Enum):
         return st.sampled_from(hint)
     return st.builds(hint, **{name: values(inner) for name, inner in get_type_hints(hint).items()})

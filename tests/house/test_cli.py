@@ -1,5 +1,6 @@
 """The command line: exit codes, one clear line for what can go wrong, and how far long work has come."""
 
+import asyncio
 import io
 import json
 import subprocess
@@ -13,10 +14,13 @@ import psycopg
 import pytest
 from click.testing import CliRunner, Result
 
+from erp import secrets
+from erp.bootstrap import running_command_side
 from erp.cli import VERBS, cli
+from erp.cli.database import database
 from erp.cli.progress import progress
 from erp.embedded.postgres import EmbeddedPostgres, PostgresError
-from erp.settings import load_settings
+from erp.settings import Settings, load_settings
 
 KEYS = json.dumps([{"kid": "a", "alg": "HS256", "key": "0123456789abcdefghijklmnopqrstuvwxyz"}])
 
@@ -148,3 +152,35 @@ def test_progress_is_a_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> Non
     with progress("entries", 5, stream=out) as advance:
         advance(5)
     assert "5/5" in out.getvalue()
+
+
+@pytest.mark.integration
+def test_another_master_key_than_the_one_in_use_is_one_line_at_the_start(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As long as nothing was sealed, any will do."""
+    monkeypatch.setenv("ERP_HOME", str(home))
+    assert erp("tenant", "create", "acme").exit_code == 0
+    key = home / secrets.PERSONAL_FILE
+    key.unlink()
+    assert erp("tenant", "create", "acme").exit_code == 0
+
+    async def seal(settings: Settings) -> None:
+        async with running_command_side(settings) as side:
+            tenant = await side.store.find_tenant("acme")
+            assert tenant is not None
+            await side.vault.seal(tenant, "c-1", {"name": "Erika"})
+
+    settings = load_settings()
+    with database(settings):
+        asyncio.run(seal(settings))
+    kept = key.read_text()
+    key.unlink()
+    for verb in (["tenant", "create", "acme"], ["api"]):
+        answer = erp(*verb)
+        assert (answer.exit_code, answer.stderr) == (
+            2,
+            "erp: ERP_PERSONAL__KEY: personal data was sealed under another master key\n",
+        )
+    key.write_text(kept)
+    assert erp("tenant", "create", "acme").exit_code == 0

@@ -95,7 +95,7 @@ def test_nothing_starts_without_a_secret_and_none_is_in_the_file() -> None:
     }
     for service in SERVICES.values():
         for name, value in service["environment"].items():
-            if re.search(r"PASSWORD|KEYS|_URL$|CLUSTER_ID", name):
+            if re.search(r"PASSWORD|KEY|_URL$|CLUSTER_ID", name):
                 assert ":?" in value, name
 
 

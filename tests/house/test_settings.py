@@ -54,6 +54,28 @@ def test_damaged_embedded_keys_are_said_to_be_damaged(tmp_path: Path) -> None:
     assert "secrets.json: not readable as keys" in refusal()
 
 
+def test_the_embedded_key_of_personal_data_is_made_once_for_the_owner_only(tmp_path: Path) -> None:
+    first, second = load_settings(), load_settings()
+    assert first.personal.need_key() == second.personal.need_key()
+    assert len(first.personal.need_key()) == 32
+    file = first.home / secrets.PERSONAL_FILE
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    for damaged in ("{", '{"keys": [{}]}', '{"keys": []}', '{"keys": [{"key": "short"}]}'):
+        file.write_text(damaged)
+        assert refusal().startswith(f"{file}: ")
+
+
+def test_a_deployment_is_asked_for_the_key_where_it_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    deployed(monkeypatch)
+    with pytest.raises(SettingsError, match="ERP_PERSONAL__KEY is missing and this command needs it"):
+        load_settings().personal.need_key()
+    key = base64.b64encode(bytes(range(32))).decode()
+    monkeypatch.setenv("ERP_PERSONAL__KEY", key)
+    settings = load_settings()
+    assert settings.personal.need_key() == bytes(range(32))
+    assert key not in repr(settings)
+
+
 def test_a_url_makes_it_a_deployment(monkeypatch: pytest.MonkeyPatch) -> None:
     deployed(monkeypatch)
     settings = load_settings()
@@ -83,6 +105,9 @@ def test_the_environment_goes_before_the_file(monkeypatch: pytest.MonkeyPatch, t
         ({"ERP_POSTGRES__URL": "", "ERP_EMBEDDED": "false"}, "ERP_POSTGRES__URL is missing"),
         ({"ERP_AUTH__KEYS": "[]"}, "ERP_AUTH__KEYS is missing"),
         ({"ERP_AUTH__KEYS": "{"}, "auth"),
+        ({"ERP_PERSONAL__KEY": STRONG}, "ERP_PERSONAL: the key is not 32 bytes in base64"),
+        ({"ERP_PERSONAL__KEY": "no base64"}, "ERP_PERSONAL: the key is not 32 bytes in base64"),
+        ({"ERP_PERSONAL__KEY": "A" * 43 + "="}, "ERP_PERSONAL: the key is a placeholder"),
         ({"ERP_CONFIG": "/does/not/exist.toml"}, "/does/not/exist.toml"),
     ],
 )

@@ -15,6 +15,7 @@ from api.finance import FINANCE
 from api.ports import ApiSettings
 from commands.bus import Bus
 from erp.contexts import handlers
+from eventstore.vault import Vault
 from tests.api.world import AUTH, ENTRIES, entry
 from tests.projections.companies import Companies, companies, open_books
 
@@ -46,6 +47,7 @@ async def client(shared: Companies) -> AsyncIterator[httpx.AsyncClient]:
         auth=AUTH,
         bus=Bus(shared.store, handlers(), new_id=uuid4),
         store=shared.store,
+        vault=Vault(shared.store.rows, bytes(32)),
         read_side=shared.read_side,
         tenants=tenant,
         contexts=[FINANCE],
