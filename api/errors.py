@@ -42,6 +42,7 @@ STATUS_BY_CODE: Final[Mapping[str, int]] = {
     "finance.period_not_found": 404,
     "finance.entry_not_found": 404,
     "finance.entry_discarded": 404,
+    "finance.account_mapping_not_set": 404,
     # what was to be created is there already
     "finance.account_exists": 409,
     "finance.year_exists": 409,

@@ -9,6 +9,7 @@ from api.routing import ContextRoutes
 from commands.bus import Command, Handler, Procedure
 from commands.finance import HANDLERS as FINANCE_HANDLERS
 from domain.finance.account import Account
+from domain.finance.account_mapping import AccountMapping
 from domain.finance.approval_policy import ApprovalPolicy
 from domain.finance.fiscal_calendar import FiscalCalendar
 from domain.finance.journal_entry import JournalEntry
@@ -38,7 +39,7 @@ class Context:
 CONTEXTS: Final = (
     Context(
         name="finance",
-        aggregates=(Account, FiscalCalendar, ApprovalPolicy, JournalEntry),
+        aggregates=(Account, FiscalCalendar, ApprovalPolicy, AccountMapping, JournalEntry),
         handlers=FINANCE_HANDLERS,
         routes=FINANCE,
         projections=FINANCE_PROJECTIONS,

@@ -6,7 +6,10 @@ from importlib.resources import files
 from zoneinfo import ZoneInfo
 
 from commands.errors import IdempotencyKeyReused
-from commands.finance import OpenFiscalYear
+from commands.finance import Accounts, OpenFiscalYear, SetAccountMapping
+from domain.finance.account import AccountExists
+from domain.finance.account_mapping import AccountMapping, account_mapping_id
+from domain.shared.errors import DomainError
 from erp.bootstrap import running_command_side
 from erp.imports import read_accounts
 from erp.operator import Operator
@@ -14,10 +17,21 @@ from erp.settings import Settings
 from eventstore.tenants import register_tenant
 
 _USER = "erp-setup"
+_STANDARD = Accounts(
+    inventory="1405",
+    goods_received_not_invoiced="2203",
+    cost_of_goods_sold="6401",
+    receivable="1122",
+    revenue="6001",
+    shipping_revenue="6002",
+    tax="2221",
+    cash="1002",
+    inventory_adjustments="6402",
+)
 
 
 async def create_tenant(settings: Settings, name: str, *, chart: str, currency: str, timezone: str) -> bool:
-    """Make the tenant, with the `standard` chart and this year's periods or with nothing (`none`).
+    """Make the tenant, with the `standard` chart, its mapping and this year's periods, or bare (`none`).
 
     Returns whether it is new. Asked again, it completes what an interrupted run has left undone, and changes
     nothing else.
@@ -28,7 +42,13 @@ async def create_tenant(settings: Settings, name: str, *, chart: str, currency: 
     if chart == "standard":
         today = datetime.now(ZoneInfo(tenant.time_zone)).date()
         async with running_command_side(settings) as side:
-            await _open_standard_books(Operator(side.bus, tenant.tenant, user=_USER), today)
+            operator = Operator(side.bus, tenant.tenant, user=_USER)
+            await _open_standard_books(operator, today)
+            mapping = await side.store.load_current(
+                AccountMapping, account_mapping_id(tenant.tenant), tenant.tenant
+            )
+            if not mapping.exists:
+                await _map_standard_accounts(operator)
     return made
 
 
@@ -38,6 +58,14 @@ async def _open_standard_books(operator: Operator, today: date) -> None:
     year = OpenFiscalYear(year=today.year, start=date(today.year, 1, 1))
     for step, command in [*accounts.items(), ("first-year", year)]:
         # The keys are the same in every run, so what an earlier run did stays, even if today it would be
-        # done otherwise.
-        with suppress(IdempotencyKeyReused):
+        # done otherwise; and so do accounts that were opened by hand.
+        with suppress(IdempotencyKeyReused, AccountExists):
             await operator.execute(command, idempotency_key=f"standard-chart/{step}")
+
+
+async def _map_standard_accounts(operator: Operator) -> None:
+    # Of an older tenant any of these may be closed or a parent by now: then it is for its controller to say.
+    with suppress(DomainError):
+        await operator.execute(
+            SetAccountMapping(accounts=_STANDARD), idempotency_key="standard-chart/account-mapping"
+        )

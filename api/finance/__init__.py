@@ -3,10 +3,12 @@
 from typing import Final
 
 from api.finance.current import (
+    AccountMappingView,
     AccountView,
     JournalEntryView,
     PeriodView,
     account,
+    account_mapping,
     accounts,
     journal_entry,
     periods,
@@ -24,6 +26,7 @@ from commands.finance import (
     PostJournalEntry,
     ReopenPeriod,
     ReverseJournalEntry,
+    SetAccountMapping,
     SetApprovalPolicy,
 )
 
@@ -32,6 +35,7 @@ __all__ = ["FINANCE"]
 ACCOUNTS: Final = "/v1/finance/accounts"
 PERIODS: Final = "/v1/finance/periods"
 ENTRIES: Final = "/v1/finance/journal-entries"
+MAPPING: Final = "/v1/finance/account-mapping"
 _ACCOUNT: Final = f"{ACCOUNTS}/{{code}}"
 _PERIOD: Final = f"{PERIODS}/{{period}}"
 _ENTRY: Final = f"{ENTRIES}/{{id}}"
@@ -50,10 +54,12 @@ FINANCE: Final = ContextRoutes(
         CommandRoute("POST", f"{_PERIOD}/reopen", ReopenPeriod, location=PERIODS),
         CommandRoute("POST", f"{_PERIOD}/lock", LockPeriod, location=PERIODS),
         CommandRoute("PUT", "/v1/finance/approval-policy", SetApprovalPolicy),
+        CommandRoute("PUT", MAPPING, SetAccountMapping),
     ),
     views=(
         ViewRoute(_ACCOUNT, "finance.accounts:read", AccountView, account),
         ViewRoute(_ENTRY, "finance.journal_entries:read", JournalEntryView, journal_entry),
+        ViewRoute(MAPPING, "finance.account_mapping:read", AccountMappingView, account_mapping),
     ),
     lists=(
         ListRoute(ACCOUNTS, "finance.accounts:read", AccountView, "finance.account", accounts),

@@ -12,6 +12,7 @@ from uuid import UUID
 from api.errors import NotFound
 from api.routing import Page, Query, View
 from domain.finance.account import CHART_SERIES, Account, AccountNotFound, AccountType, account_id
+from domain.finance.account_mapping import AccountMapping, RoleAccounts, account_mapping_id
 from domain.finance.double_entry import JournalLine
 from domain.finance.fiscal_calendar import FiscalCalendar, Period, PeriodStatus, calendar_id
 from domain.finance.journal_entry import EntryStatus, JournalEntry
@@ -89,6 +90,15 @@ class JournalEntryView:
     reversed_by: UUID | None
 
 
+@dataclass(frozen=True, slots=True)
+class AccountMappingView:
+    """Which accounts stock, sales and payments are booked on; `warehouses` name inventory accounts."""
+
+    accounts: RoleAccounts
+    warehouses: Mapping[str, str]
+    version: int
+
+
 async def account(query: Query) -> View:
     """One account, by its code."""
     code = query.path["code"]
@@ -132,6 +142,14 @@ async def journal_entry(query: Query) -> View:
         raise NotFound("No journal entry can have such an id.") from None
     entry = await query.store.load_current(JournalEntry, entry_id, query.tenant)
     return View(_journal_entry(entry), entry.version)
+
+
+async def account_mapping(query: Query) -> View:
+    """The account mapping, once it was set."""
+    stream = account_mapping_id(query.tenant)
+    found = await query.store.load_current(AccountMapping, stream, query.tenant)
+    view = AccountMappingView(found.require_set(), found.warehouses or {}, found.version)
+    return View(view, found.version)
 
 
 def _account(found: Account) -> AccountView:

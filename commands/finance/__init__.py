@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from commands.bus import Command, Handler
-from commands.finance import calendar, chart, journal
+from commands.finance import calendar, chart, journal, mapping
 from commands.finance.calendar import ClosePeriod, LockPeriod, OpenFiscalYear, ReopenPeriod
 from commands.finance.chart import CloseAccount, OpenAccount
 from commands.finance.journal import (
@@ -12,12 +12,15 @@ from commands.finance.journal import (
     Line,
     PostDraft,
     PostJournalEntry,
+    PostVoucher,
     ReverseJournalEntry,
     SetApprovalPolicy,
 )
+from commands.finance.mapping import Accounts, SetAccountMapping
 
 __all__ = [
     "HANDLERS",
+    "Accounts",
     "CloseAccount",
     "ClosePeriod",
     "DiscardDraft",
@@ -27,9 +30,16 @@ __all__ = [
     "OpenFiscalYear",
     "PostDraft",
     "PostJournalEntry",
+    "PostVoucher",
     "ReopenPeriod",
     "ReverseJournalEntry",
+    "SetAccountMapping",
     "SetApprovalPolicy",
 ]
 
-HANDLERS: Final[Mapping[type[Command], Handler]] = {**chart.HANDLERS, **calendar.HANDLERS, **journal.HANDLERS}
+HANDLERS: Final[Mapping[type[Command], Handler]] = {
+    **chart.HANDLERS,
+    **calendar.HANDLERS,
+    **journal.HANDLERS,
+    **mapping.HANDLERS,
+}

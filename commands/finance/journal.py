@@ -5,7 +5,7 @@ from decimal import Decimal
 from typing import Annotated, Final, Self
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from commands.bus import Command, Handler, Work
 from commands.fields import (
@@ -67,10 +67,9 @@ class Line(BaseModel):
         return JournalLine(self.account, debit, credit, self.memo, self.dimensions, self.party)
 
 
-class PostJournalEntry(Command):
-    """Post a journal entry, or leave it as a draft."""
+class _Entry(Command):
+    """What an entry is to say."""
 
-    TOPIC = "finance.post_journal_entry"
     creates = True
 
     journal: NaturalKey = "general"
@@ -79,12 +78,6 @@ class PostJournalEntry(Command):
     memo: LongText = ""
     reference: ShortText = ""
     lines: Annotated[tuple[Line, ...], Field(max_length=LINES_MAX)]
-    post: Flag = True
-
-    @property
-    def permission(self) -> str:
-        """Drafting takes less than posting."""
-        return "finance.journal_entries:post" if self.post else "finance.journal_entries:write"
 
     def content(self) -> EntryContent:
         """What the entry is to say."""
@@ -100,6 +93,29 @@ class PostJournalEntry(Command):
         for index, line in enumerate(self.lines):
             yield ("lines", index, "debit"), line.debit
             yield ("lines", index, "credit"), line.credit
+
+
+class PostJournalEntry(_Entry):
+    """Post a journal entry, or leave it as a draft."""
+
+    TOPIC = "finance.post_journal_entry"
+
+    post: Flag = True
+
+    @property
+    def permission(self) -> str:
+        """Drafting takes less than posting."""
+        return "finance.journal_entries:post" if self.post else "finance.journal_entries:write"
+
+
+class PostVoucher(_Entry, FixedPermission):
+    """Post what follows from a movement of goods or money. No route: only processes of ours post vouchers."""
+
+    TOPIC = "finance.post_voucher"
+    needs = "finance.vouchers:post"
+
+    reference: Annotated[ShortText, StringConstraints(min_length=1)]
+    """The document of the movement."""
 
 
 class PostDraft(FixedPermission):
@@ -150,6 +166,15 @@ async def post_journal_entry(command: PostJournalEntry, work: Work) -> JournalEn
     return entry
 
 
+async def post_voucher(command: PostVoucher, work: Work) -> JournalEntry:
+    """See `JournalEntry.post`. Nobody's approval is asked for: what it follows from has happened."""
+    entry = work.new(JournalEntry)
+    content = command.content()
+    no_threshold = ApprovalPolicy.blank(approval_policy_id(work.tenant, content.currency))
+    entry.post(content, await _books(content, work, no_threshold), by=work.actor)
+    return entry
+
+
 async def post_draft(command: PostDraft, work: Work) -> JournalEntry:
     """See `JournalEntry.post_draft`."""
     entry = await work.edit(JournalEntry, command.id)
@@ -174,19 +199,22 @@ async def discard_draft(command: DiscardDraft, work: Work) -> JournalEntry:
     return entry
 
 
-async def _books(content: EntryContent, work: Work) -> Books:
+async def _books(content: EntryContent, work: Work, policy: ApprovalPolicy | None = None) -> Books:
     """All that the posting is judged by; read here, it is checked again at commit."""
+    if policy is None:
+        policy = await work.read(ApprovalPolicy, approval_policy_id(work.tenant, content.currency))
     codes = dict.fromkeys(line.account for line in content.lines)
     return Books(
         accounts={code: await work.read(Account, account_id(work.tenant, code)) for code in codes},
         calendar=await work.read(FiscalCalendar, calendar_id(work.tenant)),
-        policy=await work.read(ApprovalPolicy, approval_policy_id(work.tenant, content.currency)),
+        policy=policy,
     )
 
 
 HANDLERS: Final[Mapping[type[Command], Handler]] = {
     SetApprovalPolicy: set_approval_policy,
     PostJournalEntry: post_journal_entry,
+    PostVoucher: post_voucher,
     PostDraft: post_draft,
     ReverseJournalEntry: reverse_journal_entry,
     DiscardDraft: discard_draft,

@@ -168,15 +168,23 @@ class Account(Aggregate):
         Raises:
             DomainError: it is closed, a parent, or kept in other currencies.
         """
-        self._require_open()
-        if self.has_children:
-            raise AccountNotLeaf(
-                f"Account {self.code} has child accounts and takes no postings.", account=self.code
-            )
+        self.require_leaf()
         if self.currencies is not None and currency not in self.currencies:
             detail = f"Account {self.code} takes {', '.join(self.currencies)}, not {currency}."
             raise CurrencyNotAllowed(
                 detail, account=self.code, currency=currency, allowed=list(self.currencies)
+            )
+
+    def require_leaf(self) -> None:
+        """Make sure that an existing account takes postings at all.
+
+        Raises:
+            DomainError: it is closed, or a parent.
+        """
+        self._require_open()
+        if self.has_children:
+            raise AccountNotLeaf(
+                f"Account {self.code} has child accounts and takes no postings.", account=self.code
             )
 
     def _require_open(self) -> None:

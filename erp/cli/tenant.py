@@ -43,7 +43,7 @@ def _known_currency(_context: click.Context, _option: click.Parameter, code: str
     type=click.Choice(["standard", "none"]),
     default="standard",
     show_default=True,
-    help="standard: a small chart of accounts, and this year's periods.",
+    help="standard: a small chart of accounts, their mapping, and this year's periods.",
 )
 @click.option(
     "--currency", default="EUR", show_default=True, callback=_known_currency, help="Base currency, ISO 4217."

@@ -1,5 +1,6 @@
 """Queries that read the event store: how things look, pages, and parameters."""
 
+from dataclasses import asdict
 from datetime import date
 from decimal import Decimal
 from uuid import UUID, uuid4
@@ -10,6 +11,7 @@ from api.params import cursor
 from api.routing import Query
 from commands.permissions import Permissions
 from domain.finance.account import CHART_SERIES, Account, AccountType, account_id
+from domain.finance.account_mapping import AccountMapping, RoleAccounts, account_mapping_id, codes
 from domain.finance.approval_policy import ApprovalPolicy
 from domain.finance.books import Books
 from domain.finance.double_entry import EntryContent, JournalLine
@@ -270,3 +272,16 @@ async def test_personal_data_is_opened_for_those_who_may(world):
     world.vault.gone.add(sealed.key)
     query = Query(world.store, world.vault, TENANT, Permissions(["*"]), {})
     assert await query.opened(sealed, "sales.personal_data:read") is None
+
+
+async def test_the_account_mapping(client, world):
+    """404 until it is set; then what was set, with its version as ETag."""
+    nothing = await client.get("/v1/finance/account-mapping")
+    assert (nothing.status_code, nothing.json()["code"]) == (404, "finance.account_mapping_not_set")
+    roles = RoleAccounts(*(str(1000 + n) for n in range(9)))
+    mapping = AccountMapping.blank(account_mapping_id(TENANT))
+    mapping.set(roles, {"north": "1000"}, {code: an_account(code) for code in codes(roles, {})})
+    world.store.keep(mapping)
+    answer = await client.get("/v1/finance/account-mapping")
+    assert answer.headers["etag"] == '"1"'
+    assert answer.json() == {"accounts": asdict(roles), "warehouses": {"north": "1000"}, "version": 1}

@@ -65,6 +65,9 @@ def test_a_tenant_and_a_token(home: Home, api: Api) -> None:
     accounts = httpx.get(f"{api.url}/v1/finance/accounts?limit=1000", headers=headers).json()["items"]
     assert {"1122", "6001"} <= {each["code"] for each in accounts}
     assert httpx.get(f"{api.url}/v1/finance/periods", headers=headers).json()["items"]
+    controller = {"Authorization": f"Bearer {home.token(name)}"}
+    mapping = httpx.get(f"{api.url}/v1/finance/account-mapping", headers=controller).json()
+    assert set(mapping["accounts"].values()) <= {each["code"] for each in accounts}
     closed = httpx.post(f"{api.url}/v1/finance/accounts/1122/close", headers=headers)
     assert closed.status_code == 403
 

@@ -7,6 +7,7 @@ import pytest
 
 from commands.finance import HANDLERS
 from domain.finance.account import Account
+from domain.finance.account_mapping import AccountMapping
 from domain.finance.approval_policy import ApprovalPolicy
 from domain.finance.fiscal_calendar import FiscalCalendar
 from domain.finance.journal_entry import JournalEntry
@@ -22,6 +23,6 @@ async def company(postgres_url: str) -> AsyncIterator[Company]:
     from eventstore.tenants import register_tenant
 
     made, _ = register_tenant(postgres_url, f"t{uuid4().hex}", base_currency="EUR", time_zone="UTC")
-    codec = Codec([Account, ApprovalPolicy, FiscalCalendar, JournalEntry])
+    codec = Codec([Account, AccountMapping, ApprovalPolicy, FiscalCalendar, JournalEntry])
     async with EventStore(with_user(postgres_url, "erp_app"), codec) as store:
         yield Company(store, HANDLERS, made.tenant)

@@ -1,11 +1,13 @@
 """A small ledger in memory, for tests of pure rules."""
 
+from collections.abc import Mapping
 from datetime import date
 from decimal import Decimal
 from typing import Any, TypeVar
 from uuid import uuid4
 
 from domain.finance.account import Account, AccountType
+from domain.finance.account_mapping import AccountMapping, RoleAccounts, codes
 from domain.finance.approval_policy import ApprovalPolicy
 from domain.finance.books import Books
 from domain.finance.double_entry import EntryContent, JournalLine
@@ -44,6 +46,18 @@ def policy(threshold: str | None = None) -> ApprovalPolicy:
     made = blank(ApprovalPolicy)
     if threshold is not None:
         made.set(Money(Decimal(threshold), "EUR"))
+    return made
+
+
+ROLES = RoleAccounts(*(str(1000 + n) for n in range(9)))
+"""An account for each part: 1000 is that of inventory."""
+
+
+def mapped(warehouses: Mapping[str, str], *more: Account) -> AccountMapping:
+    """A mapping to accounts that are there; those given take the place of theirs."""
+    chart = {code: account(code) for code in codes(ROLES, {})} | {kept.code: kept for kept in more}
+    made = blank(AccountMapping)
+    made.set(ROLES, warehouses, chart)
     return made
 
 

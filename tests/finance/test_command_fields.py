@@ -180,14 +180,17 @@ def test_names_are_those_of_the_contract():
         "finance.open_fiscal_year",
         "finance.post_draft",
         "finance.post_journal_entry",
+        "finance.post_voucher",
         "finance.reopen_period",
         "finance.reverse_journal_entry",
+        "finance.set_account_mapping",
         "finance.set_approval_policy",
     ]
     assert sorted(command.TOPIC for command in HANDLERS if command.creates) == [
         "finance.open_account",
         "finance.open_fiscal_year",
         "finance.post_journal_entry",
+        "finance.post_voucher",
         "finance.reverse_journal_entry",
     ]
 

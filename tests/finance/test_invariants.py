@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
 from domain.finance.account import Account
+from domain.finance.account_mapping import AccountMapping
 from domain.finance.approval_policy import ApprovalPolicy
 from domain.finance.double_entry import EntryContent, JournalLine
 from domain.finance.fiscal_calendar import FiscalCalendar
@@ -19,7 +20,7 @@ from domain.finance.journal_entry import JournalEntry
 from domain.shared.aggregate import Aggregate, event_data
 from domain.shared.errors import DomainError
 from domain.shared.money import CURRENCIES, minor_units
-from tests.finance.ledger import account, blank, books, calendar, drafted, policy, posted, replayed
+from tests.finance.ledger import account, blank, books, calendar, drafted, mapped, policy, posted, replayed
 
 currencies = st.sampled_from(["EUR", "JPY", "KWD", "CLF"])
 texts = st.text(st.characters(exclude_categories=("Cc", "Cs")), max_size=20)
@@ -117,20 +118,20 @@ def lives() -> list[Aggregate]:
     approved.post_draft(books(), by="bob")
     reversal = blank(JournalEntry)
     approved.reverse(reversal, date(2026, 3, 1), "wrong", books(), by="bob")
-    return [chart, closed_books, policy("1000"), discarded, approved, reversal]
+    return [chart, closed_books, policy("1000"), mapped({"north": "1000"}), discarded, approved, reversal]
 
 
 def test_every_event_type_is_in_those_lives():
     seen = {happened.TOPIC for live in lives() for happened in live.pending_events}  # type: ignore[attr-defined]
     known = {
         event.TOPIC
-        for kind in (Account, ApprovalPolicy, FiscalCalendar, JournalEntry)
+        for kind in (Account, AccountMapping, ApprovalPolicy, FiscalCalendar, JournalEntry)
         for event in kind.event_types()
     }
     assert seen == known
 
 
-@pytest.mark.parametrize("index", range(6))
+@pytest.mark.parametrize("index", range(7))
 def test_replay_equals_live(index: int):
     live = lives()[index]
     assert replayed(live) == live
@@ -158,7 +159,7 @@ def through_json(happened: Any) -> Any:
     return TypeAdapter(type(happened)).validate_python({**data, **header})
 
 
-@pytest.mark.parametrize("index", range(6))
+@pytest.mark.parametrize("index", range(7))
 def test_events_survive_the_log(index: int):
     for happened in lives()[index].pending_events:
         assert through_json(happened) == happened
@@ -189,7 +190,7 @@ def test_the_log_has_plain_decimals_and_dates():
 def test_the_names_in_the_log_are_frozen():
     names = {
         kind.TOPIC: sorted(event.TOPIC for event in kind.event_types())
-        for kind in (Account, ApprovalPolicy, FiscalCalendar, JournalEntry)
+        for kind in (Account, AccountMapping, ApprovalPolicy, FiscalCalendar, JournalEntry)
     }
     assert names == {
         "finance.account": [
@@ -197,6 +198,7 @@ def test_the_names_in_the_log_are_frozen():
             "finance.account.closed",
             "finance.account.opened",
         ],
+        "finance.account_mapping": ["finance.account_mapping.set"],
         "finance.approval_policy": ["finance.approval_policy.set"],
         "finance.fiscal_calendar": [
             "finance.fiscal_calendar.period_closed",

@@ -218,6 +218,7 @@ def test_every_aggregate_has_its_topic(monkeypatch: pytest.MonkeyPatch, home: Pa
     assert kafka_topics(load_settings()) == {
         "erp.finance.account": 4,
         "erp.finance.fiscal_calendar": 4,
+        "erp.finance.account_mapping": 4,
         "erp.finance.approval_policy": 4,
         "erp.finance.journal_entry": 4,
     }
