@@ -90,7 +90,7 @@ def create_app(
         [Route(path, resource, name=path) for path, resource in resources.items()],
         redirect_slashes=False,
         default=_nothing_here,
-        lifespan=_lifespan(lifespan, runner, streams),
+        lifespan=_lifespan(lifespan, runner, (streams.drain, read_side.drain)),
     )
     return Edge(_straight_to(resources, router), metrics, in_flight_max=settings.in_flight_max)
 
@@ -111,8 +111,12 @@ def _straight_to(resources: Mapping[str, ASGIApp], router: ASGIApp) -> ASGIApp:
 
 
 def _lifespan(
-    outer: Lifespan | None, runner: Runner, streams: EventStreams
+    outer: Lifespan | None, runner: Runner, drains: Sequence[Callable[[], None]]
 ) -> Callable[[object], AbstractAsyncContextManager[dict[str, Any]]]:
+    def drain() -> None:
+        for each in drains:
+            each()
+
     @asynccontextmanager
     async def lifespan(_: object) -> AsyncIterator[dict[str, Any]]:
         async with AsyncExitStack() as stack:
@@ -120,7 +124,7 @@ def _lifespan(
                 await stack.enter_async_context(outer())
             # Last in, first out: commands end before what they stand on goes away.
             stack.push_async_callback(runner.drain)
-            yield {DRAIN: streams.drain}
+            yield {DRAIN: drain}
 
     return lifespan
 

@@ -92,6 +92,9 @@ class ReadSide(Protocol):
     async def lags(self) -> Sequence[Lag]:
         """How far each projection is, and the log copy."""
 
+    def drain(self) -> None:
+        """Answer without waiting from now on, and end the waits that go on."""
+
 
 @dataclass(frozen=True, slots=True)
 class ApiSettings:

@@ -15,13 +15,24 @@ class Watch(Generic[T]):
         self._every_s = every_s
         self._waiting: dict[asyncio.Future[T], Callable[[T], bool]] = {}
         self._watching: asyncio.Task[None] | None = None
+        self._is_over = False
+
+    def give_up(self) -> None:
+        """Nobody is to wait any more, now or later."""
+        self._is_over = True
+        for waiter in self._waiting:
+            if not waiter.done():
+                waiter.set_exception(TimeoutError())
 
     async def until(self, is_so: Callable[[T], bool]) -> T:
         """What is seen as soon as `is_so` of it.
 
         Raises:
+            TimeoutError: nobody is to wait any more.
             Exception: whatever the look raises, at everybody who waits then.
         """
+        if self._is_over:
+            raise TimeoutError
         waiter: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self._waiting[waiter] = is_so
         if self._watching is None or self._watching.done():

@@ -296,6 +296,10 @@ class ReadSide:
             raise ReadSideDown(_LOST)
         return Proof(instance, uptime_s, now)
 
+    def drain(self) -> None:
+        """Answer without waiting from now on, and end the waits that go on: the process is to end."""
+        self._watch.give_up()
+
     async def lags(self) -> list[Lag]:
         """How far each projection is, and the log copy.
 

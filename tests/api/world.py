@@ -159,6 +159,9 @@ class MemoryReadSide:
             raise self.refusal
         return Answered(self.answer, self.position, self.discarded)
 
+    def drain(self) -> None:
+        """It waits for nothing."""
+
     async def lags(self) -> list[Lag]:
         if self.refusal is not None:
             raise self.refusal

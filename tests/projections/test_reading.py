@@ -96,6 +96,21 @@ async def test_it_waits_as_long_as_it_is_told_and_no_longer(read_side: World, as
     assert len(looks) < 200
 
 
+async def test_whoever_waits_is_answered_when_the_process_is_to_end(
+    read_side: World, asked: ReadSide
+) -> None:
+    """A report that may wait for half a minute holds up no SIGTERM."""
+    await read_side.add(1)
+    await asked.standing([TALLIES], min_position=1, wait_s=30)
+    waiting = asyncio.create_task(asked.standing([TALLIES], min_position=2, wait_s=3600))
+    await asyncio.sleep(0.05)
+    asked.drain()
+    for late in (waiting, asked.standing([TALLIES], min_position=2, wait_s=3600)):
+        with pytest.raises(Lagging):
+            await late
+    assert (await asked.ask(TOTAL, read_side.tenant)).answer == (1, 1)
+
+
 async def test_before_anything_answers(read_side: World) -> None:
     """A system without a worker, or one whose tables are all being filled."""
     asked = ReadSide(read_side.clickhouse, read_side.store)
