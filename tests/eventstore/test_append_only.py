@@ -92,6 +92,7 @@ def test_privileges_are_these_and_no_others(own_url: str) -> None:
         ).fetchall()
     assert {row for row in granted if row[2] != "SELECT"} == {
         ("erp_app", "snapshots", "INSERT"),
+        ("erp_app", "subject_keys", "INSERT"),
         ("erp_relay", "relay", "UPDATE"),
         *(("erp_relay", "relay_partitions", what) for what in ("INSERT", "UPDATE", "DELETE")),
         *(("erp_relay", table, "INSERT") for table in ("merkle_nodes", "tree_heads", "tenant_counts")),
