@@ -1,6 +1,7 @@
 """Whatever is killed, wiped or late while commands come in: reports equal the event store in the end."""
 
 import asyncio
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -60,6 +61,21 @@ def test_reports_are_the_same_bytes_after_a_rebuild(system: System, books: Books
     system.start()
     system.erp("projections", "rebuild", "--all", "--from-store")
     assert [answer(books, path, last).content for path in REPORTS] == before
+    system.erp("projections", "verify")
+
+
+def test_clickhouse_dies_while_a_projection_is_rebuilt(system: System, books: Books) -> None:
+    """At whatever moment: the rebuild waits for it and goes on, and the old table answers meanwhile."""
+    lines = [bulk_line("finance.post_journal_entry", entry(f"{n}")) for n in range(5000)]
+    assert {each["status"] for each in books.bulk(*lines)} == {201}
+    last = head(books)
+    before = reported(books, last)
+    for pause_s in (0.8, 1.2, 1.6, 2.0):
+        rebuild = Process(system.home.path, "projections", "rebuild", "finance_lines")
+        time.sleep(pause_s)
+        system.kill("clickhouse")
+        assert rebuild.wait(120) == 0, rebuild.output
+        assert reported(books, last) == before == replayed(books)
     system.erp("projections", "verify")
 
 
