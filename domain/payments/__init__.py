@@ -1,0 +1,1 @@
+"""Payments: money of customers that a gateway holds, takes and gives back."""
