@@ -1,0 +1,27 @@
+"""Payments: what can be asked of a gateway, and who carries it out."""
+
+from commands.payments.commands import (
+    AuthorisePayment,
+    CapturePayment,
+    ExpireAuthorisation,
+    RefundPayment,
+    SettlePayment,
+    VoidPayment,
+)
+from commands.payments.gateway import Gateway, GatewayTimeout, GatewayUnavailable
+from commands.payments.procedures import Till
+from commands.payments.steps import HANDLERS
+
+__all__ = [
+    "HANDLERS",
+    "AuthorisePayment",
+    "CapturePayment",
+    "ExpireAuthorisation",
+    "Gateway",
+    "GatewayTimeout",
+    "GatewayUnavailable",
+    "RefundPayment",
+    "SettlePayment",
+    "Till",
+    "VoidPayment",
+]
