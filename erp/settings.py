@@ -187,6 +187,30 @@ class WorkerSettings(Section):
     """
 
 
+class PaymentsSettings(Section):
+    """The gateway that payments go through."""
+
+    gateway: Literal["simulated", "stripe"] = "simulated"
+    """`simulated` moves no money: it approves and declines as the card's token says."""
+    timeout_s: Annotated[float, Field(gt=0, le=120)] = 10.0
+    """Of one call of the gateway."""
+    attempts_max: Annotated[int, Field(ge=1, le=10)] = 3
+    breaker_failures_max: Positive = 5
+    """After so many failures in a row the gateway is left in peace."""
+    breaker_pause_s: Annotated[float, Field(gt=0, le=3600)] = 10.0
+    stripe_key: str = Field(default="", repr=False)
+    """The account's secret key."""
+    stripe_url: Annotated[str, Field(pattern=r"^https?://")] = "https://api.stripe.com"
+    stripe_webhook_secret: str = Field(default="", repr=False)
+    """What Stripe signs its messages with; without it none are taken."""
+
+    @model_validator(mode="after")
+    def _a_key_for_stripe(self) -> Self:
+        if self.gateway == "stripe" and not self.stripe_key:
+            raise ValueError("gateway is stripe, but stripe_key is missing")
+        return self
+
+
 class AuditSettings(Section):
     """Keys that tree heads are signed with. The first that can sign does; the others are kept to verify old
     heads.
@@ -244,6 +268,7 @@ class Settings(BaseSettings):
     worker: WorkerSettings = WorkerSettings()
     audit: AuditSettings = AuditSettings()
     personal: PersonalSettings = PersonalSettings()
+    payments: PaymentsSettings = PaymentsSettings()
     home: Path = Path(".erp")
     """Data, keys and locks of the embedded servers; where benches leave their figures."""
     embedded: bool = True
