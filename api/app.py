@@ -10,6 +10,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from api.auth import AuthConfig, Gate, Tenants, TokenVerifier
 from api.bulk import PATH as BULK_PATH
 from api.bulk import BulkEndpoint
+from api.call import Call
 from api.commands import CommandEndpoint, Runner
 from api.docs import docs_handlers
 from api.edge import Edge
@@ -20,8 +21,9 @@ from api.metrics import Metrics
 from api.openapi import openapi
 from api.ports import ApiSettings, Checks, CommandBus, Lifespan, ReadSide, Store
 from api.queries import ListEndpoint, ViewEndpoint
+from api.reply import Answering
 from api.reports import Asker, ReportEndpoint, SearchEndpoint
-from api.routing import ContextRoutes, Handler, Resource
+from api.routing import ContextRoutes, Handler, HookRoute, Resource
 from api.service import service_handlers
 from commands.ports import Vault
 
@@ -75,6 +77,8 @@ def create_app(
         handlers.setdefault(report.path, {})["GET"] = ReportEndpoint(report, asker)
     for search in (search for context in contexts for search in context.searches):
         handlers.setdefault(search.path, {})["GET"] = SearchEndpoint(search, asker)
+    for hook in (hook for context in contexts for hook in context.hooks):
+        handlers.setdefault(hook.path, {})["POST"] = _hooked(hook, runner, settings)
     handlers[BULK_PATH] = {"POST": BulkEndpoint(commands, gate, runner, settings)}
     streams = EventStreams(gate, store, metrics, settings)
     handlers[EVENTS_PATH] = {"GET": streams}
@@ -93,6 +97,13 @@ def create_app(
         lifespan=_lifespan(lifespan, runner, (streams.drain, read_side.drain)),
     )
     return Edge(_straight_to(resources, router), metrics, in_flight_max=settings.in_flight_max)
+
+
+def _hooked(route: HookRoute, runner: Runner, settings: ApiSettings) -> Handler:
+    async def take(call: Call) -> Answering:
+        return await route.handler(call, runner.run, settings)
+
+    return take
 
 
 def _straight_to(resources: Mapping[str, ASGIApp], router: ASGIApp) -> ASGIApp:

@@ -2,6 +2,7 @@
 
 RequestError                what HTTP itself or the edge refuses; each carries its status
 ├── InvalidRequest          400, with a JSON pointer (RFC 6901) for each bad field
+├── SignatureInvalid        400
 ├── Unauthenticated         401
 ├── UnknownTenant           403
 ├── NotFound                404
@@ -43,9 +44,13 @@ STATUS_BY_CODE: Final[Mapping[str, int]] = {
     "finance.entry_not_found": 404,
     "finance.entry_discarded": 404,
     "finance.account_mapping_not_set": 404,
+    "payments.payment_not_found": 404,
     # what was to be created is there already
     "finance.account_exists": 409,
     "finance.year_exists": 409,
+    "payments.payment_exists": 409,
+    # what becomes of something else has to be known first
+    "payments.operation_pending": 409,
 }
 """Everything else that the domain refuses is 422."""
 
@@ -77,6 +82,13 @@ class InvalidRequest(RequestError):
         super().__init__(detail)
         if shown:
             self.members = {"errors": shown}
+
+
+class SignatureInvalid(RequestError):
+    """A message that has to be signed is not, or not by who should have, or too long ago."""
+
+    status = 400
+    code = "signature_invalid"
 
 
 class Unauthenticated(RequestError):

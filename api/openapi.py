@@ -14,6 +14,7 @@ from api.openapi_parts import (
     EVENT_STREAM_PARAMETERS,
     EVENT_STREAM_PROBLEMS,
     HEADERS,
+    HOOK_PROBLEMS,
     PARAMETERS,
     QUERY_PROBLEMS,
     RESPONSES,
@@ -27,7 +28,7 @@ from api.openapi_parts import (
 )
 from api.openapi_reports import page, report_operation, search_operation
 from api.openapi_schemas import REF, Schemas
-from api.routing import PARAM, CommandRoute, ContextRoutes, ListRoute, ViewRoute
+from api.routing import PARAM, CommandRoute, ContextRoutes, HookRoute, ListRoute, ViewRoute
 
 _BULK: Final = """\
 One command a line (`BulkLine`), one answer a line (`BulkAnswer`), in the same order. Each line stands
@@ -70,6 +71,8 @@ def openapi(contexts: Sequence[ContextRoutes], *, version: str) -> Json:
             paths.setdefault(report.path, {})["get"] = report_operation(report, context, schemas)
         for search in context.searches:
             paths.setdefault(search.path, {})["get"] = search_operation(search, context, schemas)
+        for hook in context.hooks:
+            paths.setdefault(hook.path, {})["post"] = _hook(hook, context)
     paths[EVENTS_PATH] = {"get": _EVENTS}
     paths[BULK_PATH] = {"post": _bulk(contexts, schemas)}
     return {
@@ -152,6 +155,26 @@ def _query(query: Callable[..., object], context: ContextRoutes, schema: Json, a
                 "content": {"application/json": {"schema": schema}},
             },
             **problems(QUERY_PROBLEMS),
+        },
+    }
+
+
+def _hook(route: HookRoute, context: ContextRoutes) -> Json:
+    return {
+        "operationId": f"{context.name}.{route.name}",
+        "summary": summary(route.handler),
+        "tags": [context.name],
+        # Whoever sends it signs it instead.
+        "security": [],
+        "parameters": refs("parameters", "CorrelationId"),
+        "requestBody": {"required": True, "content": {"application/json": {"schema": {"type": "object"}}}},
+        "responses": {
+            "200": {
+                "description": "It was taken, or is of no interest.",
+                "headers": headers(),
+                "content": {"application/json": {"schema": {"type": "object"}}},
+            },
+            **problems(HOOK_PROBLEMS),
         },
     }
 

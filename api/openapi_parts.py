@@ -26,6 +26,7 @@ COMMAND_PROBLEMS: Final = tuple(status for status in PROBLEMS if status != 406) 
 QUERY_PROBLEMS: Final = (400, 401, 403, 404, 429, 503)
 REPORT_PROBLEMS: Final = (400, 401, 403, 404, 406, 422, 429, 503)
 EVENT_STREAM_PROBLEMS: Final = (400, 401, 403, 406, 429, 503)
+HOOK_PROBLEMS: Final = (400, 404, 409, 413, 415, 422, 429, 503)
 BULK_PROBLEMS: Final = (400, 401, 403, 413, 415, 429, 503)
 
 _RETRY_AFTER: Final = {"Retry-After": {"$ref": "#/components/headers/RetryAfter"}}

@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol, TypeVar
 from uuid import UUID
@@ -98,7 +98,7 @@ class ReadSide(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ApiSettings:
-    """Limits of the HTTP layer.
+    """What the HTTP layer goes by: its limits, for the most part.
 
     Attributes:
         in_flight_max: requests worked on at once, above which the answer is 429.
@@ -106,6 +106,7 @@ class ApiSettings:
         body_bytes_max: size of a body, above which the answer is 413.
         event_streams_max: streams of events open at once, above which the answer is 429.
         check_timeout_s: how long a dependency may take to give a sign of life.
+        stripe_webhook_secret: what Stripe signs its messages with; without it none are taken.
     """
 
     version: str = "0.0.0"
@@ -114,3 +115,4 @@ class ApiSettings:
     body_bytes_max: int = 10 * 1024 * 1024
     event_streams_max: int = 256
     check_timeout_s: float = 2.0
+    stripe_webhook_secret: str = field(default="", repr=False)

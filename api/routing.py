@@ -15,11 +15,11 @@ from starlette.types import Receive, Scope, Send
 
 from api.call import CALL, Call
 from api.errors import InvalidRequest, MethodNotAllowed, NotFound
-from api.ports import Store
+from api.ports import ApiSettings, Store
 from api.reply import Answering, Reply
 from api.report_routes import ReportRoute, SearchRoute
 from api.strict_json import pointer
-from commands.bus import Answer, Command
+from commands.bus import Answer, Command, Context
 from commands.permissions import Permissions
 from commands.ports import Vault
 from domain.shared.personal import Personal
@@ -176,6 +176,23 @@ class ListRoute:
     page: Callable[[Query], Awaitable[Page]]
 
 
+Run = Callable[[Command, Context], Awaitable[Answer]]
+"""Hands a command to the bus."""
+
+
+@dataclass(frozen=True)
+class HookRoute:
+    """POST of a message by somebody else's system. It brings no token: the handler sees to who it is from.
+
+    Attributes:
+        name: of the operation, `<context>.<name>`; its summary is the handler's.
+    """
+
+    path: str
+    name: str
+    handler: Callable[[Call, Run, ApiSettings], Awaitable[Reply]]
+
+
 @dataclass(frozen=True)
 class ContextRoutes:
     """All routes of a context."""
@@ -186,6 +203,7 @@ class ContextRoutes:
     lists: Sequence[ListRoute] = ()
     reports: Sequence[ReportRoute] = ()
     searches: Sequence[SearchRoute] = ()
+    hooks: Sequence[HookRoute] = ()
 
 
 class Resource:

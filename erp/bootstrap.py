@@ -99,6 +99,7 @@ def create_app() -> ASGIApp:
             version=version("killer-erp"),
             in_flight_max=settings.http.in_flight_max,
             body_bytes_max=settings.http.body_bytes_max,
+            stripe_webhook_secret=settings.payments.stripe_webhook_secret,
         ),
         auth=auth_config(settings),
         bus=side.bus,

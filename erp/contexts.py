@@ -5,15 +5,20 @@ from dataclasses import dataclass
 from typing import Final
 
 from api.finance import FINANCE
+from api.payments import PAYMENTS
 from api.routing import ContextRoutes
 from commands.bus import Command, Handler, Procedure
 from commands.finance import HANDLERS as FINANCE_HANDLERS
+from commands.payments import HANDLERS as PAYMENTS_HANDLERS
+from commands.payments import Till
 from domain.finance.account import Account
 from domain.finance.account_mapping import AccountMapping
 from domain.finance.approval_policy import ApprovalPolicy
 from domain.finance.fiscal_calendar import FiscalCalendar
 from domain.finance.journal_entry import JournalEntry
+from domain.payments.payment import Payment
 from domain.shared.aggregate import Aggregate
+from erp.gateways import gateway_of
 from erp.settings import Settings
 from projections.declaration import Projection, ProjectionQuery
 from projections.finance import FINANCE_PROJECTIONS, FINANCE_QUERIES
@@ -44,6 +49,13 @@ CONTEXTS: Final = (
         routes=FINANCE,
         projections=FINANCE_PROJECTIONS,
         queries=FINANCE_QUERIES,
+    ),
+    Context(
+        name="payments",
+        aggregates=(Payment,),
+        handlers=PAYMENTS_HANDLERS,
+        routes=PAYMENTS,
+        procedures=lambda settings: Till(gateway_of(settings.payments)).procedures(),
     ),
 )
 
