@@ -12,6 +12,7 @@ from pydantic import BaseModel
 
 from api import events as stream
 from api.errors import STATUS_BY_CODE, RequestError
+from api.payments.current import PERSONAL_DATA
 from commands.bus import Command
 from commands.errors import CommandError
 from commands.fields import FixedPermission
@@ -123,7 +124,7 @@ def needed() -> set[str]:
     lists = {each.permission for context in CONTEXTS for each in context.routes.lists}
     reports = {each.permission for context in CONTEXTS for each in context.routes.reports}
     searches = {each.permission for context in CONTEXTS for each in context.routes.searches}
-    return fixed | posting | queries | lists | reports | searches | {stream.PERMISSION}
+    return {PERSONAL_DATA} | fixed | posting | queries | lists | reports | searches | {stream.PERMISSION}
 
 
 def test_every_permission_and_role_is_there_and_no_other() -> None:
@@ -143,7 +144,8 @@ def test_every_route_is_there_and_no_other() -> None:
     lists = {f"GET {each.path}" for context in CONTEXTS for each in context.routes.lists}
     reports = {f"GET {each.path}" for context in CONTEXTS for each in context.routes.reports}
     searches = {f"GET {each.path}" for context in CONTEXTS for each in context.routes.searches}
-    queries = views | lists | reports | searches | {f"GET {stream.PATH}"}
+    hooks = {f"POST {each.path}" for context in CONTEXTS for each in context.routes.hooks}
+    queries = views | lists | reports | searches | hooks | {f"GET {stream.PATH}"}
     table = {
         name: row[1]
         for row in rows(REFERENCE / "http.md")

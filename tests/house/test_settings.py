@@ -76,6 +76,14 @@ def test_a_deployment_is_asked_for_the_key_where_it_is_needed(monkeypatch: pytes
     assert key not in repr(settings)
 
 
+def test_stripe_takes_a_key_which_is_not_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ERP_PAYMENTS__GATEWAY", "stripe")
+    assert refusal() == "ERP_PAYMENTS: gateway is stripe, but stripe_key is missing"
+    monkeypatch.setenv("ERP_PAYMENTS__STRIPE_KEY", "sk_test_4711")
+    monkeypatch.setenv("ERP_PAYMENTS__STRIPE_WEBHOOK_SECRET", "whsec_4711")
+    assert "4711" not in repr(load_settings())
+
+
 def test_a_url_makes_it_a_deployment(monkeypatch: pytest.MonkeyPatch) -> None:
     deployed(monkeypatch)
     settings = load_settings()

@@ -14,6 +14,7 @@ from domain.payments.state import PaymentStatus
 from domain.shared.errors import DomainError
 from domain.shared.ids import natural_id
 from domain.shared.money import Money
+from eventstore.codec import Codec, StoredFields
 from tests.payments.history import (
     NOON,
     ORDER,
@@ -334,3 +335,36 @@ def test_what_cannot_be_is_not_recorded(standing: Standing) -> None:
     before = names(payment)
     assert refused(lambda: payment.agree(standing)).code == "payments.standing_impossible"
     assert names(payment) == before
+
+
+def test_the_names_in_the_log_are_frozen() -> None:
+    assert sorted(event.TOPIC.removeprefix("payments.payment.") for event in Payment.event_types()) == [
+        "authorisation_expired",
+        "authorisation_requested",
+        "authorised",
+        "capture_failed",
+        "capture_requested",
+        "captured",
+        "declined",
+        "refund_failed",
+        "refund_requested",
+        "refunded",
+        "void_failed",
+        "void_requested",
+        "voided",
+    ]
+
+
+@pytest.mark.parametrize("payment", [requested, declined, lambda: refunded("40"), expired, voided])
+def test_events_and_snapshots_are_what_was_recorded(payment: Callable[[], Payment]) -> None:
+    """Through the codec and back."""
+    live, codec = payment(), Codec([Payment])
+    twin = Payment.blank(live.id)
+    recorded: list[Any] = list(live.collect_events())
+    for version, each in enumerate(recorded, start=1):
+        told = codec.encode(each)
+        fields = StoredFields(version, told.type, told.schema_version, told.series, None, told.data)
+        codec.decode(live.id, fields).mutate(twin)
+    assert twin == live
+    kept = codec.decode_state(Payment, live.id, live.version, codec.encode_state(live))
+    assert kept.state() == live.state()

@@ -11,9 +11,11 @@ import pytest
 from commands.payments import GatewayTimeout, GatewayUnavailable
 from commands.payments.gateway import Approved, Declined, GatewayRequest
 from domain.payments.operation import GatewayRefund, OperationKind, Standing
+from erp.gateways import gateway_of
 from erp.gateways.resilient import Patience, Resilient
 from erp.gateways.stripe import KEY_LIFE, StripeGateway
 from erp.gateways.stripe_amounts import from_stripe, to_stripe
+from erp.settings import PaymentsSettings
 from tests.payments.requests import ORDER, TENANT, request
 from tests.payments.stripe_server import CAPTURE_BEFORE, CREATED, KEY, Account
 
@@ -353,6 +355,23 @@ async def test_another_request_under_the_same_operation_is_no_outcome(stripe: St
     await stripe.perform(asked)
     with pytest.raises(GatewayTimeout):
         await stripe.perform(replace(asked, amount=D(99)))
+
+
+async def test_the_settings_lead_to_stripe(account: Account) -> None:
+    """With patience around it."""
+    settings = PaymentsSettings(gateway="stripe", stripe_key=KEY, stripe_url=account.url)
+    gateway = gateway_of(settings)
+    account.trouble.append(429)
+    assert isinstance(await gateway.perform(card()), Approved)
+    await gateway._gateway.aclose()  # type: ignore[attr-defined]
+
+
+async def test_a_confirmation_that_leaves_the_intent_as_it_was_is_no_outcome(
+    stripe: StripeGateway, account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(account, "confirm", lambda intent: intent)
+    with pytest.raises(GatewayTimeout):
+        await stripe.perform(card())
 
 
 # Amounts
