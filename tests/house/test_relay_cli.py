@@ -221,6 +221,7 @@ def test_every_aggregate_has_its_topic(monkeypatch: pytest.MonkeyPatch, home: Pa
         "erp.finance.account_mapping": 4,
         "erp.finance.approval_policy": 4,
         "erp.finance.journal_entry": 4,
+        "erp.payments.payment": 4,
     }
 
 
