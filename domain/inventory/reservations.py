@@ -1,0 +1,110 @@
+"""What is promised out of a stock, and what was delivered from it and may come back.
+
+DomainError
+├── ReservationExists       the id is taken by another reservation
+├── ReservationNotFound     there is no reservation of this id, or none any more
+├── ReservationNotExpired   its time has not run out
+├── ReservationExceeded     more is to be shipped than is reserved
+├── DeliveryNotFound        nothing was delivered under this reference
+└── ReturnExceedsDelivery   more comes back than was delivered
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import ClassVar, Final
+
+from domain.inventory.valuation import plain
+from domain.shared.errors import DomainError
+
+DELIVERIES_REMEMBERED_MAX: Final = 200
+"""What comes back comes back soon: earlier deliveries are looked up in the log when they are returned."""
+
+
+class ReservationExists(DomainError):
+    """The id is taken by a reservation of something else."""
+
+    code: ClassVar[str] = "inventory.reservation_exists"
+
+
+class ReservationNotFound(DomainError):
+    """There is no such reservation: it was never made, or shipped, released or expired."""
+
+    code: ClassVar[str] = "inventory.reservation_not_found"
+
+
+class ReservationNotExpired(DomainError):
+    """A reservation does not expire before its time."""
+
+    code: ClassVar[str] = "inventory.reservation_not_expired"
+
+
+class ReservationExceeded(DomainError):
+    """No more is shipped for a reservation than it reserves."""
+
+    code: ClassVar[str] = "inventory.reservation_exceeded"
+
+
+class DeliveryNotFound(DomainError):
+    """Nothing was delivered that this could be the return of."""
+
+    code: ClassVar[str] = "inventory.delivery_not_found"
+
+
+class ReturnExceedsDelivery(DomainError):
+    """No more comes back than was delivered."""
+
+    code: ClassVar[str] = "inventory.return_exceeds_delivery"
+
+
+@dataclass(frozen=True, slots=True)
+class Reservation:
+    """Goods that are promised.
+
+    Attributes:
+        quantity: what is still to be shipped of `quantity_reserved`.
+        version: that of the stock when it had been reserved, which a repeat is answered with.
+    """
+
+    quantity: Decimal
+    quantity_reserved: Decimal
+    order_id: str | None
+    expires_at: datetime | None
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """What was shipped under one reference and has not come back, at the cost that it left with."""
+
+    reference: str
+    reservation_id: str
+    order_id: str | None
+    quantity: Decimal
+    value: Decimal
+
+    def changed(self, quantity: Decimal, value: Decimal) -> "Delivery":
+        """The same with so much more of it, or less."""
+        return Delivery(
+            self.reference,
+            self.reservation_id,
+            self.order_id,
+            plain(self.quantity + quantity),
+            self.value + value,
+        )
+
+
+Deliveries = tuple[Delivery, ...]
+
+
+def found(deliveries: Deliveries, reference: str) -> Delivery | None:
+    """The delivery of this reference, if it is among them."""
+    return next((each for each in deliveries if each.reference == reference), None)
+
+
+def changed(deliveries: Deliveries, change: Delivery) -> Deliveries:
+    """With the change applied to the delivery of its reference, which need not be among them."""
+    return tuple(
+        each.changed(change.quantity, change.value) if each.reference == change.reference else each
+        for each in deliveries
+    )
