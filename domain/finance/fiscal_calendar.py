@@ -205,6 +205,17 @@ class FiscalCalendar(Aggregate):
             )
         return period
 
+    def first_open_day(self, since: date) -> date:
+        """The first day from `since` on that takes postings; when there is none, the last one that does.
+
+        Raises:
+            NoPeriod: no day at all takes postings.
+        """
+        days = [(period.start, period.end) for period in self.periods if period.status is PeriodStatus.OPEN]
+        if not days:
+            raise NoPeriod(f"No period is open on {since} or later.", date=since.isoformat())
+        return next((max(first, since) for first, last in days if last >= since), days[-1][1])
+
     def period_of(self, day: date) -> Period | None:
         """The period that `day` lies in, if any."""
         index = bisect_right(self.periods, day, key=_start) - 1

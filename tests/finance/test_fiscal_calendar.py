@@ -133,3 +133,15 @@ def test_locked_then_closed_then_open_whatever_is_tried(steps: list[tuple[str, i
 
 def test_a_tenant_has_one_calendar():
     assert calendar_id(UUID(int=1)) == natural_id(UUID(int=1), "finance.fiscal_calendar")
+
+
+def test_the_first_open_day():
+    """From a day on; after the last one it is that."""
+    kept = calendar(2026)
+    assert kept.first_open_day(date(2026, 2, 3)) == date(2026, 2, 3)
+    assert kept.first_open_day(date(2025, 2, 3)) == date(2026, 1, 1)
+    assert kept.first_open_day(date(2027, 2, 3)) == date(2026, 12, 31)
+    kept.close_period("2026-01")
+    assert kept.first_open_day(date(2026, 1, 15)) == date(2026, 2, 1)
+    refusal = refused(lambda: blank(FiscalCalendar).first_open_day(date(2026, 1, 15)))
+    assert (refusal.code, refusal.data) == ("finance.no_period", {"date": "2026-01-15"})
