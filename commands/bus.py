@@ -124,7 +124,7 @@ class Bus:
             reads=reads,
             idempotency_key=context.idempotency_key,
             request_hash=context.request_hash,
-            answer={"id": str(subject.id), "version": subject.version},
+            answer={"id": str(subject.id), "version": subject.version, **work.told},
             metadata=_metadata(command, context),
         )
 

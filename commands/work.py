@@ -39,6 +39,8 @@ class Work:
         self._vault = vault
         self._turn: AbstractAsyncContextManager[None] | None = None
         self.loaded: dict[UUID, Aggregate] = {}
+        self.told: dict[str, Any] = {}
+        """What the answer says besides the stream and its version; values have a JSON form."""
 
     async def __aenter__(self) -> Self:
         return self
@@ -100,6 +102,10 @@ class Work:
             self.loaded[stream_id] = copies[-1]
         self._require_expected_version(copies[0])
         return copies
+
+    def new_id(self) -> UUID:
+        """An id that nothing has yet."""
+        return self._new_id()
 
     def new(self, aggregate_class: type[A]) -> A:
         """A blank aggregate under a fresh id; `If-Match` is about it when nothing is edited before."""
