@@ -17,6 +17,10 @@ from domain.shared.money import CURRENCIES
 # `\d` would let through the digits of every script.
 _DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
+# Pydantic's patterns cannot look ahead, so each place of the first digit that is not zero is an alternative.
+_FRACTION: Final = "|".join(f"0{{{zeros}}}[1-9][0-9]{{0,{5 - zeros}}}" for zeros in range(6))
+_ABOVE_ZERO: Final = rf"^([1-9][0-9]{{0,11}}(\.[0-9]{{1,6}})?|0\.({_FRACTION}))$"
+
 _PRINTABLE: Final = r"^[^\x00-\x1f\x7f-\x9f]*$"
 
 
@@ -42,6 +46,15 @@ NaturalKey = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9 .
 
 AmountText = Annotated[str, StringConstraints(pattern=r"^-?[0-9]{1,15}(\.[0-9]{1,4})?$")]
 """An amount of money; how many decimals it may have is for its currency to say, see below."""
+
+CostText = Annotated[str, StringConstraints(pattern=r"^[0-9]{1,15}(\.[0-9]{1,4})?$")]
+"""An amount of money that is not below zero, of a currency that is known elsewhere."""
+
+QuantityText = Annotated[str, StringConstraints(pattern=_ABOVE_ZERO)]
+"""How much of something moves: above zero, up to 12 digits before the point and 6 after it."""
+
+LevelText = Annotated[str, StringConstraints(pattern=r"^(0|[1-9][0-9]{0,11})(\.[0-9]{1,6})?$")]
+"""How much of something there is, which may be nothing; digits as of a quantity."""
 
 CurrencyCode = Annotated[
     str, AfterValidator(_known_currency), WithJsonSchema({"type": "string", "enum": list(CURRENCIES)})
