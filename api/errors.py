@@ -51,6 +51,11 @@ STATUS_BY_CODE: Final[Mapping[str, int]] = {
     "payments.payment_exists": 409,
     # what becomes of something else has to be known first
     "payments.operation_pending": 409,
+    "inventory.item_not_found": 404,
+    "inventory.reservation_not_found": 404,
+    "inventory.delivery_not_found": 404,
+    "inventory.item_exists": 409,
+    "inventory.reservation_exists": 409,
 }
 """Everything else that the domain refuses is 422."""
 

@@ -5,10 +5,12 @@ from dataclasses import dataclass
 from typing import Final
 
 from api.finance import FINANCE
+from api.inventory import INVENTORY
 from api.payments import PAYMENTS
 from api.routing import ContextRoutes
 from commands.bus import Command, Handler, Procedure
 from commands.finance import HANDLERS as FINANCE_HANDLERS
+from commands.inventory import HANDLERS as INVENTORY_HANDLERS
 from commands.payments import HANDLERS as PAYMENTS_HANDLERS
 from commands.payments import Till
 from domain.finance.account import Account
@@ -16,6 +18,8 @@ from domain.finance.account_mapping import AccountMapping
 from domain.finance.approval_policy import ApprovalPolicy
 from domain.finance.fiscal_calendar import FiscalCalendar
 from domain.finance.journal_entry import JournalEntry
+from domain.inventory.item import Item
+from domain.inventory.stock import Stock
 from domain.payments.payment import Payment
 from domain.shared.aggregate import Aggregate
 from erp.gateways import gateway_of
@@ -56,6 +60,12 @@ CONTEXTS: Final = (
         handlers=PAYMENTS_HANDLERS,
         routes=PAYMENTS,
         procedures=lambda settings: Till(gateway_of(settings.payments)).procedures(),
+    ),
+    Context(
+        name="inventory",
+        aggregates=(Item, Stock),
+        handlers=INVENTORY_HANDLERS,
+        routes=INVENTORY,
     ),
 )
 

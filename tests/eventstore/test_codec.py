@@ -36,6 +36,7 @@ BY_TYPE: Mapping[Any, st.SearchStrategy[Any]] = {
     int: st.integers(-(2**63), 2**63 - 1),
     bool: st.booleans(),
     date: st.dates(),
+    datetime: st.datetimes(timezones=st.just(UTC)),
     UUID: st.uuids(),
     type(None): st.none(),
 }
