@@ -15,6 +15,7 @@ from api.app import create_app
 from api.auth import AuthConfig, AuthKey, issue_token
 from api.finance import FINANCE
 from api.ports import ApiSettings, Check
+from api.routing import ContextRoutes
 from commands.bus import Answer, Command, Context
 from domain.shared.errors import Unavailable
 from domain.shared.personal import Personal
@@ -183,6 +184,7 @@ class World:
     settings: ApiSettings = field(default_factory=ApiSettings)
     checks: dict[str, Check] = field(default_factory=dict)
     auth: AuthConfig = AUTH
+    contexts: Sequence[ContextRoutes] = (FINANCE,)
 
     def __post_init__(self) -> None:
         self.app = create_app(
@@ -193,7 +195,7 @@ class World:
             vault=self.vault,
             read_side=self.read_side,
             tenants=find_tenant,
-            contexts=[FINANCE],
+            contexts=self.contexts,
             checks=self.checks,
         )
 

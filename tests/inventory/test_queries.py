@@ -1,48 +1,29 @@
 """Stock and items over HTTP, as the event store has them."""
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from decimal import Decimal
 
 import httpx
 import pytest
 
-from api.app import create_app
 from api.inventory import INVENTORY
 from domain.inventory.item import ITEM_SERIES, Item, item_id
 from domain.inventory.stock import Stock, stock_id
 from domain.inventory.valuation import Valuation
-from tests.api.world import TENANT, World, find_tenant
+from tests.api.world import TENANT, World
 from tests.inventory.shelf import booking
 
 ITEMS = "/v1/inventory/items"
 STOCK = "/v1/inventory/stock/main/A1"
 
 
-@dataclass
-class Warehouse(World):
-    """A world of the inventory's routes."""
-
-    def __post_init__(self) -> None:
-        self.app = create_app(
-            settings=self.settings,
-            auth=self.auth,
-            bus=self.bus,
-            store=self.store,
-            read_side=self.read_side,
-            tenants=find_tenant,
-            contexts=[INVENTORY],
-            checks=self.checks,
-        )
+@pytest.fixture
+def world() -> World:
+    return World(contexts=[INVENTORY])
 
 
 @pytest.fixture
-def world() -> Warehouse:
-    return Warehouse()
-
-
-@pytest.fixture
-async def client(world: Warehouse) -> AsyncIterator[httpx.AsyncClient]:
+async def client(world: World) -> AsyncIterator[httpx.AsyncClient]:
     async with world.client() as client:
         yield client
 
