@@ -115,7 +115,8 @@ def _command(route: CommandRoute, context: ContextRoutes, schemas: Schemas) -> J
                 "headers": headers("ETag", "IdempotencyReplayed", *(["Location"] if route.location else [])),
                 "content": {"application/json": {"schema": {"$ref": REF.format(model="CommandAnswer")}}},
             },
-            **problems(each for each in COMMAND_PROBLEMS if each != 404 or route.params),  # noqa: PLR2004
+            # 404 too where the path has no parameters: a body may name what is not there.
+            **problems(COMMAND_PROBLEMS),
         },
     }
     if body.get("properties") != {}:

@@ -175,6 +175,7 @@ HEADERS: Final[Json] = {
 
 INSTANT: Final[Json] = {"type": "string", "format": "date-time", "description": "UTC, with microseconds."}
 _ID: Final[Json] = {"type": "string", "format": "uuid"}
+_TRANSFER_ID: Final[Json] = {**_ID, "description": "Of a transfer, which changes two stocks: its own id."}
 _COUNT: Final[Json] = {"type": "integer", "minimum": 1}
 _ERRORS: Final[Json] = {
     "type": "array",
@@ -195,7 +196,13 @@ COMMON_SCHEMAS: Final[Json] = {
         "type": "object",
         "description": "Version and position are those of the last event that the command recorded.",
         "required": ["id", "version", "position", "recorded_at"],
-        "properties": {"id": _ID, "version": _COUNT, "position": _COUNT, "recorded_at": INSTANT},
+        "properties": {
+            "id": _ID,
+            "version": _COUNT,
+            "position": _COUNT,
+            "recorded_at": INSTANT,
+            "transfer_id": _TRANSFER_ID,
+        },
     },
     "BulkAnswer": {
         "type": "object",
@@ -207,6 +214,7 @@ COMMON_SCHEMAS: Final[Json] = {
             "id": _ID,
             "version": _COUNT,
             "position": _COUNT,
+            "transfer_id": _TRANSFER_ID,
             "replayed": {"type": "boolean", "const": True},
             "code": {"type": "string"},
             "detail": {"type": "string"},
