@@ -92,6 +92,8 @@ class Goods(Aggregate):
     layers_made: int = 0
     newest: Layer | None = None
     """The layer that came in last by its day, as it was then."""
+    newest_at: date | None = None
+    """That day."""
     last_effective_at: date | None = None
     """The last day on which goods moved."""
     reservations: Mapping[str, Reservation] = _NoReservations()

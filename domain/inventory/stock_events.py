@@ -42,16 +42,16 @@ class Movement(Aggregate.Event):
         stock.warehouse, stock.sku, stock.currency = self.warehouse, self.sku, self.currency
         stock.on_hand = self.on_hand_after
         stock.value = self.value_after
-        is_last = not stock.is_backdated(self.effective_at)
         if self.quantity_change < 0:
             stock.layers = without(stock.layers, self.layers)
         elif self.layers:
             stock.layers = joined(stock.layers, self.layers)
-            stock.newest = self.layers[-1] if is_last or stock.newest is None else stock.newest
+            if stock.newest_at is None or stock.newest_at <= self.effective_at:
+                stock.newest, stock.newest_at = self.layers[-1], self.effective_at
             stock.layers_made = max(stock.layers_made, self.layers[-1].layer)
             if stock.reorder_reported is not None and stock.available > stock.reorder_reported:
                 stock.reorder_reported = None
-        if is_last:
+        if not stock.is_backdated(self.effective_at):
             stock.last_effective_at = self.effective_at
 
 

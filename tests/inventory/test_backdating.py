@@ -148,6 +148,18 @@ def test_a_late_count_before_anything_came_finds_goods_worth_nothing():
     assert kept.value == Decimal("3.00")
 
 
+def test_what_came_last_came_last_by_its_day():
+    """Whatever else has been recorded since."""
+    kept = stock()
+    kept.receive(shelf(), booking(kept, 1), Decimal(1), Decimal(3))
+    kept.count(shelf(), booking(kept, 4), Decimal(1), "as it should be")
+    kept.receive(shelf(), booking(kept, 3), Decimal(1), Decimal(2))
+    kept.receive(shelf(), booking(kept, 2), Decimal(1), Decimal(9))
+    kept.issue(shelf(), booking(kept, 5), Decimal(3))
+    kept.count(shelf(), booking(kept, 5), Decimal(1), "found")
+    assert kept.value == Decimal("2.00")
+
+
 def test_a_late_transfer_leaves_at_what_it_was_worth_then():
     """What the difference is to the goods that stayed is told where they are."""
     here, there = stock(), stock()
