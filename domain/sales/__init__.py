@@ -1,0 +1,1 @@
+"""Sales: what customers order, at which prices, and what has left for them."""
