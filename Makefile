@@ -57,7 +57,7 @@ test-kafka: $(STAMP)
 
 # Every branch of the rules and of what carries them out is there for a reason, so a test takes it.
 coverage: $(STAMP)
-	@$(PY) -m pytest -q tests/finance tests/payments tests/commands tests/api tests/inventory tests/eventstore/test_codec.py \
+	@$(PY) -m pytest -q tests/finance tests/payments tests/commands tests/api tests/inventory tests/eventstore/test_codec.py tests/sales \
 	  --cov=domain --cov=commands --cov-report=term-missing:skip-covered --cov-fail-under=100
 
 check: $(STAMP)

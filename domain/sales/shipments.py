@@ -85,7 +85,7 @@ class Sold:
         gone = {line.sku: _ZERO for line in self.lines}
         for line in _lines_of(self.shipments):
             gone[line.sku] += line.quantity
-        return gone
+        return {sku: plain(quantity) for sku, quantity in gone.items()}
 
     def open_quantities(self) -> dict[str, Decimal]:
         """What has yet to leave, by sku, where there is something."""
