@@ -45,6 +45,11 @@ STATUS_BY_CODE: Final[Mapping[str, int]] = {
     "finance.entry_discarded": 404,
     "finance.account_mapping_not_set": 404,
     "payments.payment_not_found": 404,
+    "inventory.item_not_found": 404,
+    "inventory.reservation_not_found": 404,
+    "inventory.delivery_not_found": 404,
+    "sales.order_not_found": 404,
+    "sales.line_not_found": 404,
     # what was to be created is there already
     "finance.account_exists": 409,
     "finance.year_exists": 409,

@@ -8,11 +8,13 @@ from api.finance import FINANCE
 from api.inventory import INVENTORY
 from api.payments import PAYMENTS
 from api.routing import ContextRoutes
+from api.sales import SALES
 from commands.bus import Command, Handler, Procedure
 from commands.finance import HANDLERS as FINANCE_HANDLERS
 from commands.inventory import HANDLERS as INVENTORY_HANDLERS
 from commands.payments import HANDLERS as PAYMENTS_HANDLERS
 from commands.payments import Till
+from commands.sales import HANDLERS as SALES_HANDLERS
 from domain.finance.account import Account
 from domain.finance.account_mapping import AccountMapping
 from domain.finance.approval_policy import ApprovalPolicy
@@ -21,6 +23,8 @@ from domain.finance.journal_entry import JournalEntry
 from domain.inventory.item import Item
 from domain.inventory.stock import Stock
 from domain.payments.payment import Payment
+from domain.sales.order import Order
+from domain.sales.pricing_policy import PricingPolicy
 from domain.shared.aggregate import Aggregate
 from erp.gateways import gateway_of
 from erp.settings import Settings
@@ -66,6 +70,12 @@ CONTEXTS: Final = (
         aggregates=(Item, Stock),
         handlers=INVENTORY_HANDLERS,
         routes=INVENTORY,
+    ),
+    Context(
+        name="sales",
+        aggregates=(Order, PricingPolicy),
+        handlers=SALES_HANDLERS,
+        routes=SALES,
     ),
 )
 

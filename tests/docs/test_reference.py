@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from api import events as stream
 from api.errors import STATUS_BY_CODE, RequestError
 from api.payments.current import PERSONAL_DATA
+from api.sales.current import PERSONAL
 from commands.bus import Command
 from commands.errors import CommandError
 from commands.fields import FixedPermission
@@ -125,6 +126,7 @@ def needed() -> set[str]:
     reports = {each.permission for context in CONTEXTS for each in context.routes.reports}
     searches = {each.permission for context in CONTEXTS for each in context.routes.searches}
     return {PERSONAL_DATA} | fixed | posting | queries | lists | reports | searches | {stream.PERMISSION}
+    return fixed | posting | queries | lists | reports | searches | {PERSONAL, stream.PERMISSION}
 
 
 def test_every_permission_and_role_is_there_and_no_other() -> None:
