@@ -13,6 +13,7 @@ from schemathesis.engine import events, from_schema
 
 from erp.contexts import CONTEXTS
 from tests.e2e.paying import payments
+from tests.e2e.shop import Shop
 from tests.e2e.stockroom import Stockroom
 from tests.e2e.system import ENTRIES, Api, Books, Process, bulk_line, entry
 
@@ -69,6 +70,7 @@ class Insider:
         self._pair = ("1122", "6001")
         self._payments = cycle(payments(books, 200))
         self._stockroom = Stockroom(self._drafter, LAST_DAY)
+        self._shop = Shop(self._drafter)
         # Periods close in order: whatever is closed here, this one stays open.
         books.ok("POST", "/v1/finance/fiscal-years", json={"year": 2299, "start": "2299-01-01"})
 
@@ -95,6 +97,7 @@ class Insider:
         elif isinstance(case.body, dict):
             self._fit(case.body, chance // 4)
         self._stockroom.fit(case)
+        self._shop.fit(case)
         return case
 
     def _name(self, case: Case, chance: int) -> None:
