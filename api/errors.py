@@ -54,13 +54,10 @@ STATUS_BY_CODE: Final[Mapping[str, int]] = {
     "finance.account_exists": 409,
     "finance.year_exists": 409,
     "payments.payment_exists": 409,
-    # what becomes of something else has to be known first
-    "payments.operation_pending": 409,
-    "inventory.item_not_found": 404,
-    "inventory.reservation_not_found": 404,
-    "inventory.delivery_not_found": 404,
     "inventory.item_exists": 409,
     "inventory.reservation_exists": 409,
+    # what becomes of something else has to be known first
+    "payments.operation_pending": 409,
 }
 """Everything else that the domain refuses is 422."""
 

@@ -125,8 +125,8 @@ def needed() -> set[str]:
     lists = {each.permission for context in CONTEXTS for each in context.routes.lists}
     reports = {each.permission for context in CONTEXTS for each in context.routes.reports}
     searches = {each.permission for context in CONTEXTS for each in context.routes.searches}
-    return {PERSONAL_DATA} | fixed | posting | queries | lists | reports | searches | {stream.PERMISSION}
-    return fixed | posting | queries | lists | reports | searches | {PERSONAL, stream.PERMISSION}
+    personal = {PERSONAL_DATA, PERSONAL}
+    return personal | fixed | posting | queries | lists | reports | searches | {stream.PERMISSION}
 
 
 def test_every_permission_and_role_is_there_and_no_other() -> None:
