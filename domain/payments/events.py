@@ -1,4 +1,7 @@
-"""What happens to payments. `operation` is the request to the gateway that an event is about."""
+"""What happens to payments. `operation` is the request to the gateway that an event is about.
+
+What moves money, or lets it go unasked, says for which order: whoever carries that through hears of it.
+"""
 
 from datetime import datetime
 from decimal import Decimal
@@ -58,6 +61,7 @@ class Captured(Aggregate.Event):
     """
 
     TOPIC = "payments.payment.captured"
+    order_id: UUID
     operation: UUID
     amount: Decimal
     captured_after: Decimal
@@ -111,6 +115,7 @@ class Refunded(Aggregate.Event):
     """The gateway gave it back."""
 
     TOPIC = "payments.payment.refunded"
+    order_id: UUID
     operation: UUID
     amount: Decimal
     refunded_after: Decimal
@@ -121,6 +126,7 @@ class RefundFailed(Aggregate.Event):
     """The gateway did not give it back, or it came back to the gateway later."""
 
     TOPIC = "payments.payment.refund_failed"
+    order_id: UUID
     operation: UUID
     amount: Decimal
     refunded_after: Decimal
@@ -131,4 +137,5 @@ class AuthorisationExpired(Aggregate.Event):
     """The gateway released the amount by itself: the authorisation ran out, or was cancelled there."""
 
     TOPIC = "payments.payment.authorisation_expired"
+    order_id: UUID
     amount: Decimal

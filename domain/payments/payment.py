@@ -161,11 +161,13 @@ class Payment(PaymentState):
                 )
             case OperationKind.CAPTURE:
                 released = NOTHING if self.several_captures else self.held - asked.amount
-                self._captured(operation, asked.amount, self.captured + asked.amount, released)
+                self._captured(self._order(), operation, asked.amount, self.captured + asked.amount, released)
             case OperationKind.VOID:
                 self._voided(operation, self.held)
             case _:  # a refund
-                self._refunded(operation, asked.amount, self.refunded + asked.amount, asked.reason)
+                self._refunded(
+                    self._order(), operation, asked.amount, self.refunded + asked.amount, asked.reason
+                )
 
     def decline(self, operation: UUID, code: str) -> None:
         """The gateway did not, and will not. No event if that is recorded already.
@@ -186,7 +188,7 @@ class Payment(PaymentState):
             case OperationKind.VOID:
                 self._void_failed(operation, code)
             case _:  # a refund
-                self._refund_failed(operation, asked.amount, self.refunded, code)
+                self._refund_failed(self._order(), operation, asked.amount, self.refunded, code)
 
     def expire(self, *, at: datetime) -> None:
         """The authorisation has run out.
@@ -199,7 +201,7 @@ class Payment(PaymentState):
         if self.expires_at is None or at < self.expires_at:
             until = None if self.expires_at is None else self.expires_at.isoformat()
             raise errors.AuthorisationNotExpired("The authorisation has not run out.", expires_at=until)
-        self._authorisation_ended(self.held)
+        self._authorisation_ended(self._order(), self.held)
 
     def agree(self, standing: Standing) -> None:
         """Record what happened at the gateway without our asking. No event if nothing did.
@@ -220,9 +222,11 @@ class Payment(PaymentState):
         if captured:
             operation = uuid5(self.id, f"captured {standing.captured:f}")
             # What was captured cannot have been released: an expiry or a void came too late then.
-            self._captured(operation, captured, standing.captured, min(NOTHING, self.held - captured))
+            self._captured(
+                self._order(), operation, captured, standing.captured, min(NOTHING, self.held - captured)
+            )
         if standing.held < self.held:
-            self._authorisation_ended(self.held - standing.held)
+            self._authorisation_ended(self._order(), self.held - standing.held)
         # Those that failed first, so that never more is refunded than captured.
         for refund in sorted(standing.refunds, key=lambda each: each.failure is None):
             self._agree_on(refund)
@@ -232,9 +236,17 @@ class Payment(PaymentState):
         known = self.operation(operation)
         was_refunded = known is not None and known.outcome is OperationOutcome.APPROVED
         if refund.failure is not None and was_refunded:
-            self._refund_failed(operation, refund.amount, self.refunded - refund.amount, refund.failure)
+            self._refund_failed(
+                self._order(), operation, refund.amount, self.refunded - refund.amount, refund.failure
+            )
         elif refund.failure is None and known is None:
-            self._refunded(operation, refund.amount, self.refunded + refund.amount, AT_THE_GATEWAY)
+            self._refunded(
+                self._order(), operation, refund.amount, self.refunded + refund.amount, AT_THE_GATEWAY
+            )
+
+    def _order(self) -> UUID:
+        assert self.order_id is not None
+        return self.order_id
 
     # State
 
@@ -287,7 +299,14 @@ class Payment(PaymentState):
         self._asked(Operation(operation, OperationKind.CAPTURE, amount, requested_at))
 
     @event(events.Captured)
-    def _captured(self, operation: UUID, amount: Decimal, captured_after: Decimal, released: Decimal) -> None:
+    def _captured(
+        self,
+        order_id: UUID,  # noqa: ARG002 - for the reader of the log
+        operation: UUID,
+        amount: Decimal,
+        captured_after: Decimal,
+        released: Decimal,
+    ) -> None:
         self.captured = captured_after
         self.released += released
         self._ended(operation, OperationKind.CAPTURE, amount)
@@ -316,17 +335,31 @@ class Payment(PaymentState):
         self._asked(Operation(operation, OperationKind.REFUND, amount, requested_at, reason))
 
     @event(events.Refunded)
-    def _refunded(self, operation: UUID, amount: Decimal, refunded_after: Decimal, reason: str) -> None:  # noqa: ARG002 - the reason is for the reader of the log
+    def _refunded(
+        self,
+        order_id: UUID,  # noqa: ARG002 - for the reader of the log
+        operation: UUID,
+        amount: Decimal,
+        refunded_after: Decimal,
+        reason: str,  # noqa: ARG002 - likewise
+    ) -> None:
         self.refunded = refunded_after
         self._ended(operation, OperationKind.REFUND, amount)
 
     @event(events.RefundFailed)
-    def _refund_failed(self, operation: UUID, amount: Decimal, refunded_after: Decimal, code: str) -> None:
+    def _refund_failed(
+        self,
+        order_id: UUID,  # noqa: ARG002 - for the reader of the log
+        operation: UUID,
+        amount: Decimal,
+        refunded_after: Decimal,
+        code: str,
+    ) -> None:
         self.refunded = refunded_after
         self._ended(operation, OperationKind.REFUND, amount, code)
 
     @event(events.AuthorisationExpired)
-    def _authorisation_ended(self, amount: Decimal) -> None:
+    def _authorisation_ended(self, order_id: UUID, amount: Decimal) -> None:  # noqa: ARG002 - the order is for the reader of the log
         self.released += amount
         self.expired = True
 
