@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from commands.bus import Command, Handler
-from commands.finance import calendar, chart, journal, mapping
+from commands.finance import calendar, chart, journal, mapping, vouchers
 from commands.finance.calendar import ClosePeriod, LockPeriod, OpenFiscalYear, ReopenPeriod
 from commands.finance.chart import CloseAccount, OpenAccount
 from commands.finance.journal import (
@@ -12,11 +12,11 @@ from commands.finance.journal import (
     Line,
     PostDraft,
     PostJournalEntry,
-    PostVoucher,
     ReverseJournalEntry,
     SetApprovalPolicy,
 )
 from commands.finance.mapping import Accounts, SetAccountMapping
+from commands.finance.vouchers import PostVoucher, VoucherLine
 
 __all__ = [
     "HANDLERS",
@@ -35,6 +35,7 @@ __all__ = [
     "ReverseJournalEntry",
     "SetAccountMapping",
     "SetApprovalPolicy",
+    "VoucherLine",
 ]
 
 HANDLERS: Final[Mapping[type[Command], Handler]] = {
@@ -42,4 +43,5 @@ HANDLERS: Final[Mapping[type[Command], Handler]] = {
     **calendar.HANDLERS,
     **journal.HANDLERS,
     **mapping.HANDLERS,
+    **vouchers.HANDLERS,
 }

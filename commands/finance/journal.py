@@ -5,7 +5,7 @@ from decimal import Decimal
 from typing import Annotated, Final, Self
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from commands.bus import Command, Handler, Work
 from commands.fields import (
@@ -108,16 +108,6 @@ class PostJournalEntry(_Entry):
         return "finance.journal_entries:post" if self.post else "finance.journal_entries:write"
 
 
-class PostVoucher(_Entry, FixedPermission):
-    """Post what follows from a movement of goods or money. No route: only processes of ours post vouchers."""
-
-    TOPIC = "finance.post_voucher"
-    needs = "finance.vouchers:post"
-
-    reference: Annotated[ShortText, StringConstraints(min_length=1)]
-    """The document of the movement."""
-
-
 class PostDraft(FixedPermission):
     """Post a draft as it is."""
 
@@ -160,25 +150,16 @@ async def post_journal_entry(command: PostJournalEntry, work: Work) -> JournalEn
     entry = work.new(JournalEntry)
     content = command.content()
     if command.post:
-        entry.post(content, await _books(content, work), by=work.actor)
+        entry.post(content, await books_for(content, work), by=work.actor)
     else:
         entry.draft(content, by=work.actor)
-    return entry
-
-
-async def post_voucher(command: PostVoucher, work: Work) -> JournalEntry:
-    """See `JournalEntry.post`. Nobody's approval is asked for: what it follows from has happened."""
-    entry = work.new(JournalEntry)
-    content = command.content()
-    no_threshold = ApprovalPolicy.blank(approval_policy_id(work.tenant, content.currency))
-    entry.post(content, await _books(content, work, no_threshold), by=work.actor)
     return entry
 
 
 async def post_draft(command: PostDraft, work: Work) -> JournalEntry:
     """See `JournalEntry.post_draft`."""
     entry = await work.edit(JournalEntry, command.id)
-    books = await _books(entry.require_draft(), work)
+    books = await books_for(entry.require_draft(), work)
     entry.post_draft(books, by=work.actor)
     return entry
 
@@ -186,7 +167,7 @@ async def post_draft(command: PostDraft, work: Work) -> JournalEntry:
 async def reverse_journal_entry(command: ReverseJournalEntry, work: Work) -> JournalEntry:
     """See `JournalEntry.reverse`; the answer is about the new entry."""
     original = await work.edit(JournalEntry, command.id)
-    books = await _books(original.require_posted(), work)
+    books = await books_for(original.require_posted(), work)
     reversal = work.new(JournalEntry)
     original.reverse(reversal, command.posting_date, command.reason, books, by=work.actor)
     return reversal
@@ -199,7 +180,7 @@ async def discard_draft(command: DiscardDraft, work: Work) -> JournalEntry:
     return entry
 
 
-async def _books(content: EntryContent, work: Work, policy: ApprovalPolicy | None = None) -> Books:
+async def books_for(content: EntryContent, work: Work, policy: ApprovalPolicy | None = None) -> Books:
     """All that the posting is judged by; read here, it is checked again at commit."""
     if policy is None:
         policy = await work.read(ApprovalPolicy, approval_policy_id(work.tenant, content.currency))
@@ -214,7 +195,6 @@ async def _books(content: EntryContent, work: Work, policy: ApprovalPolicy | Non
 HANDLERS: Final[Mapping[type[Command], Handler]] = {
     SetApprovalPolicy: set_approval_policy,
     PostJournalEntry: post_journal_entry,
-    PostVoucher: post_voucher,
     PostDraft: post_draft,
     ReverseJournalEntry: reverse_journal_entry,
     DiscardDraft: discard_draft,

@@ -83,6 +83,17 @@ class AccountMapping(Aggregate):
             raise MappingNotSet("The account mapping has not been set.")
         return self.accounts
 
+    def account(self, part: str, warehouse: str | None = None) -> str:
+        """The account that plays a part, one of the names in `RoleAccounts`; `inventory` in a warehouse.
+
+        Raises:
+            MappingNotSet: nobody has said so far.
+        """
+        if part == "inventory" and warehouse is not None:
+            return self.inventory_account(warehouse)
+        code: str = getattr(self.require_set(), part)
+        return code
+
     def inventory_account(self, warehouse: str) -> str:
         """Where the stock of this warehouse stands in the books.
 
