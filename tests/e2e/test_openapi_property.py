@@ -164,6 +164,9 @@ class Insider:
         """Make a body fit the books."""
         if "posting_date" in body:
             body["posting_date"] = LAST_DAY
+        if "accounts" in body:
+            body["accounts"] = dict.fromkeys(body["accounts"], self._pair[1])
+            body["warehouses"] = {}
         if "lines" in body:
             body["currency"] = "EUR"
             body["lines"] = self._lines(str(chance % 10_000 + 1))
