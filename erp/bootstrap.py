@@ -255,7 +255,7 @@ def create_worker(settings: Settings) -> "Worker":
         SettingsError: a deployment was not told where Kafka or ClickHouse is.
     """
     # Faust takes a quarter of a second to load, which nobody else has to wait for.
-    from projections.streaming import StreamOptions  # noqa: PLC0415
+    from eventstore.streaming import StreamOptions  # noqa: PLC0415
     from projections.worker import Worker  # noqa: PLC0415
 
     url = settings.postgres.need("worker_url")

@@ -89,6 +89,11 @@ class Ingest:
         self.status = IngestStatus()
         self.is_busy = False
 
+    @property
+    def messages(self) -> int:
+        """How many messages it was given."""
+        return self.status.messages
+
     def stop(self) -> None:
         """Wait for nothing any more; a write that is under way is finished."""
         self._stop.set()
@@ -127,7 +132,7 @@ class Ingest:
             return decode_batch(value or b"")
         except Exception as error:  # noqa: BLE001 - whatever somebody else has put into our topic
             self.status.unreadable += 1
-            log.warning("a message that is none of ours is passed over: %s", one_line(error)[:200])
+            log.warning("a message that is none of ours is passed over: %s", _one_line(error)[:200])
             return ()
 
     def _is_proven(self, logged: LogEvent) -> bool:
@@ -174,7 +179,7 @@ class Ingest:
                 await self._write(events[middle:])
                 return
             log.exception("this is a defect of ours")
-            self._drop(events[0], one_line(error))
+            self._drop(events[0], _one_line(error))
         else:
             self.status.events += len(events)
             self._written(events)
@@ -193,7 +198,7 @@ class Ingest:
                 # The projector makes the tables; a wait for it is nothing to speak of.
                 if not (isinstance(error, StatementFailed) and error.code == UNKNOWN_TABLE):
                     if failures == 0:
-                        log.warning("ingest waits: %s", one_line(error))
+                        log.warning("ingest waits: %s", _one_line(error))
                         self.status.failures += 1
                     failures += 1
                 await self._pause(_BACKOFF_S[min(failures, len(_BACKOFF_S) - 1)])
@@ -208,6 +213,6 @@ class Ingest:
             raise _Stopped
 
 
-def one_line(error: BaseException) -> str:
+def _one_line(error: BaseException) -> str:
     """What it says, for a log."""
     return " ".join(str(error).split()) or type(error).__name__

@@ -42,7 +42,7 @@ def worker(role: str, metrics_port: int | None, lifeline: int | None) -> None:
 async def _run(settings: Settings, metrics_port: int | None) -> None:
     from erp.bootstrap import create_worker
     from erp.worker_metrics import serve_metrics
-    from projections.worker import Hung
+    from eventstore.consumer import Hung
 
     made = create_worker(settings)
     if metrics_port is not None:

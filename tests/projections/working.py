@@ -19,11 +19,11 @@ from erp.embedded.address import with_user
 from erp.embedded.kafka import EmbeddedKafka, KafkaError
 from eventstore.packing import topic_of
 from eventstore.publisher import KafkaOptions
+from eventstore.streaming import Stream, StreamOptions
 from projections import log_copy
 from projections.clickhouse import ClickHouse, ReadSideDown
 from projections.ingest import Ingest
 from projections.projector import Projector
-from projections.streaming import Stream, StreamOptions
 from projections.worker import Worker
 from tests.eventstore.requests import STREAM_TYPE
 from tests.eventstore.tally import Tally

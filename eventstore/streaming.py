@@ -1,4 +1,4 @@
-"""Faust, as far as the worker needs it: one consumer group, whose messages are handed over in batches and
+"""Faust, as far as the workers need it: one consumer group, whose messages are handed over in batches and
 acknowledged when they are dealt with. Which settings are relied on, and why: docs/explanation/worker.md.
 
 What Faust does by itself and must not here: make topics, connect a producer, write folders, take over signals
@@ -35,7 +35,6 @@ Take = Callable[[Sequence[bytes | None]], Awaitable[bool]]
 CLIENT_ID: Final = "erp-worker"
 
 _BATCH_MESSAGES: Final = 50
-_WITHIN_S: Final = 0.015
 _BUFFER_MESSAGES: Final = 256
 _COMMIT_S: Final = 1.0
 _ANSWER_TIMEOUT_S: Final = 3.0
@@ -51,6 +50,8 @@ class StreamOptions(NamedTuple):
     session_timeout_s: float = 6.0
     silence_s: float = 15.0
     """So long a consumer may bring nothing although the relay publishes; then another takes its place."""
+    within_s: float = 0.015
+    """So long a batch of messages is waited for, also when nothing comes."""
     fetch_wait_ms: int = 50
     fetch_bytes_max: int = 16 * 1024 * 1024
     broker: Callable[[], object] = lambda: None
@@ -128,12 +129,12 @@ class Stream(faust.App):
         )
         bind_to_running_loop(self)
         # Raw and without acks of Faust's own: decoding is ours, and nothing is done before it is durable.
-        self.agent(self.topic(*options.topics, value_type=bytes), name="ingest")(self._consume)
+        self.agent(self.topic(*options.topics, value_type=bytes), name="take")(self._consume)
         self.finalize()
 
     async def _consume(self, stream: Any) -> None:
         """Nothing may raise out of the body: Faust would lose the events around the one that failed."""
-        async for events in stream.noack_take(_BATCH_MESSAGES, within=_WITHIN_S):
+        async for events in stream.noack_take(_BATCH_MESSAGES, within=self.options.within_s):
             if await self._take([event.value for event in events]):
                 for event in events:
                     await stream.ack(event)
