@@ -14,7 +14,6 @@ from uuid import UUID
 
 import orjson
 import psycopg
-from psycopg_pool import AsyncConnectionPool, PoolTimeout
 from uuid_utils.compat import uuid7
 
 from domain.shared.aggregate import Aggregate, NumberedEvent
@@ -22,8 +21,9 @@ from domain.shared.errors import Unavailable
 from eventstore.cache import AggregateCache, Cached
 from eventstore.cloudevents import LogEvent
 from eventstore.codec import ENCODING, FIELDS, Codec, StoredFields, snapshot_type
-from eventstore.committer import GroupCommitter, is_outage
+from eventstore.committer import GroupCommitter
 from eventstore.leaf import StoredEvent
+from eventstore.pool import CONNECTION, Pool
 from eventstore.queues import StreamQueues
 from eventstore.request import AppendReceipt, AppendRequest, Check, NewEvent
 
@@ -33,19 +33,6 @@ A = TypeVar("A", bound=Aggregate)
 
 _PAGE_EVENTS: Final = 1000
 _LOG_FIELDS: Final = ", ".join((*StoredEvent._fields, "leaf_hash"))
-# Short, because the pool's pauses between attempts double: the next request then starts a fresh attempt.
-_RECONNECT_S: Final = 2.0
-_CONNECTION: Final[dict[str, Any]] = {
-    "autocommit": True,
-    "connect_timeout": 3,
-    # A server that vanished from the network is noticed in some ten seconds, not in hours.
-    "keepalives_idle": 5,
-    "keepalives_interval": 2,
-    "keepalives_count": 3,
-    "tcp_user_timeout": 10_000,
-    "application_name": "erp",
-    "options": r"-c timezone=UTC -c statement_timeout=30s -c default_transaction_isolation=read\ committed",
-}
 
 
 class KnownAtInFuture(Exception):
@@ -85,26 +72,23 @@ class EventStore:
             patience_s=options.patience_s,
             call_timeout_s=options.call_timeout_s,
         )
-        self._pool = AsyncConnectionPool(
+        self._pool = Pool(
             url,
-            min_size=1,
-            max_size=options.pool_size_max,
-            kwargs=_CONNECTION,
-            open=False,
-            timeout=options.patience_s,
-            reconnect_timeout=_RECONNECT_S,
+            size_max=options.pool_size_max,
+            patience_s=options.patience_s,
+            call_timeout_s=options.call_timeout_s,
         )
         self._snapshots_in_progress: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Self:
-        await self._pool.open()
+        await self._pool.__aenter__()
         return self
 
     async def __aexit__(self, *_: object) -> None:
         """Finish what was taken on, then close the connections."""
         await self._committer.close()
         await asyncio.gather(*self._snapshots_in_progress, return_exceptions=True)
-        await self._pool.close()
+        await self._pool.__aexit__()
 
     async def ping(self) -> None:
         """Return if the database answers; raise `Unavailable` if not."""
@@ -123,6 +107,11 @@ class EventStore:
         return await self._catch_up(
             aggregate_class, stream_id, tenant, await self._from_snapshot(aggregate_class, stream_id, tenant)
         )
+
+    def cached(self, aggregate_class: type[A], stream_id: UUID, tenant: UUID) -> A | None:
+        """The aggregate if it is in the cache; it may be older than the log's. Shared, as from `load`."""
+        found = self._cached(aggregate_class, stream_id, tenant)
+        return None if found is None else found.aggregate  # type: ignore[return-value]
 
     async def load_current(self, aggregate_class: type[A], stream_id: UUID, tenant: UUID) -> A:
         """The aggregate as the log has it now. Shared: it must not be changed."""
@@ -363,35 +352,10 @@ class EventStore:
 
     async def rows(self, query: str, parameters: Sequence[Any]) -> list[Any]:
         """All rows of a short query, or `Unavailable` in time, also when the database says nothing."""
-        try:
-            async with asyncio.timeout(self._options.call_timeout_s):
-                return await self._ask(query, parameters)
-        except TimeoutError as error:
-            detail = "The event store does not answer."
-            raise Unavailable(detail) from error
-
-    async def _ask(self, query: str, parameters: Sequence[Any]) -> list[Any]:
-        """All rows of a query.
-
-        After a restart of the database the pool may be full of dead connections: a query that
-        meets one is asked again on the next.
-        """
-        for spare in reversed(range(self._options.pool_size_max + 1)):
-            try:
-                async with self._pool.connection() as connection:
-                    cursor = connection.cursor(binary=True)
-                    await cursor.execute(query, parameters, prepare=True)
-                    return await cursor.fetchall()
-            except psycopg.OperationalError as error:
-                if not is_outage(error):
-                    raise
-                if spare == 0 or isinstance(error, PoolTimeout):
-                    detail = "The event store cannot be reached."
-                    raise Unavailable(detail) from error
-        raise AssertionError
+        return await self._pool.rows(query, parameters)
 
     async def _connect(self) -> psycopg.AsyncConnection[Any]:
-        return await psycopg.AsyncConnection.connect(self._url, **_CONNECTION)
+        return await psycopg.AsyncConnection.connect(self._url, **CONNECTION)
 
 
 def _check(aggregate: Aggregate) -> Check:
