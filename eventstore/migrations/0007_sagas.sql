@@ -35,6 +35,8 @@ CREATE TABLE erp.saga_timers (
     saga_type text NOT NULL,
     tenant uuid NOT NULL REFERENCES erp.tenants,
     due_at timestamptz NOT NULL,
+    -- The saga's version that it follows from: what is older changes nothing.
+    version bigint NOT NULL,
     claimed_until timestamptz NOT NULL DEFAULT '-infinity',
     -- Why it could not be dealt with when it was due; it is tried again.
     error text,
@@ -63,7 +65,7 @@ CREATE TABLE erp.dead_letters (
     settled_by text,
     reason text,
     CHECK ((settled IS NULL) = (settled_at IS NULL)),
-    CHECK ((settled = 'discarded') <= (reason <> '' AND settled_by <> ''))
+    CHECK (settled <> 'discarded' OR coalesce(reason, '') <> '' AND coalesce(settled_by, '') <> '')
 );
 CREATE UNIQUE INDEX dead_letters_open ON erp.dead_letters (saga_type, stream_id, position) WHERE settled IS NULL;
 
