@@ -82,7 +82,9 @@ class Saga(Process):
     """The events that begin one."""
     HEARS: ClassVar[Sequence[type[Aggregate.Event]]] = ()
     """The other events that it wants to hear of."""
-    WAITS_FOR: ClassVar[frozenset[str]] = frozenset({"finance.period_closed", "finance.no_account_mapping"})
+    WAITS_FOR: ClassVar[frozenset[str]] = frozenset(
+        {"finance.period_closed", "finance.account_mapping_not_set"}
+    )
     """Codes of refusals that a person or time will mend: the step waits."""
 
     @classmethod

@@ -29,6 +29,7 @@ _SET_RETRY: Final = f"""
     INSERT INTO erp.saga_timers AS t ({_COLUMNS}, version)
     VALUES (%s, %s, %s, %s, clock_timestamp() + make_interval(secs => %s), %s) {_NEWER}"""  # noqa: S608
 _CLEAR: Final = "DELETE FROM erp.saga_timers WHERE saga_id = %s AND name = ANY (%s) AND version <= %s"
+_CLEAR_OTHERS: Final = "DELETE FROM erp.saga_timers WHERE saga_id = %s AND name <> ALL (%s) AND version <= %s"
 _CLEAR_FIRED: Final = "DELETE FROM erp.saga_timers WHERE (saga_id, name, due_at) = (%s, %s, %s)"
 _CLAIM: Final = f"""
     UPDATE erp.saga_timers SET claimed_until = clock_timestamp() + make_interval(secs => %s)
@@ -88,6 +89,10 @@ class Timers:
     async def clear(self, saga: Process, names: Iterable[str]) -> None:
         """Do not wake it for these."""
         await self._pool.rows(_CLEAR, [saga.id, list(names), saga.version])
+
+    async def clear_others(self, saga: Process, names: Iterable[str]) -> None:
+        """Wake it for these only."""
+        await self._pool.rows(_CLEAR_OTHERS, [saga.id, list(names), saga.version])
 
     async def settle(self, timer: Timer) -> None:
         """It was dealt with. If it was set anew meanwhile, that stays."""

@@ -221,16 +221,19 @@ class Turn:
     # Timers
 
     async def _set_timers(self, *, is_news: bool) -> None:
-        """What the saga is to be woken for. Known news may stem from a turn that was cut off just before."""
-        saga, timers = self._saga, self._tools.timers
-        cleared = self._timers.keys() - saga.timers.keys()
-        if _waits(saga):
-            if self._again_s is not None or not is_news:
-                await timers.set_retry(saga, self._tenant, after_s=self._again_s or self._tools.wait_s)
-        elif self._waited:
-            cleared.add(RETRY)
-        if saga.timers and (not is_news or saga.timers != self._timers):
+        """What the saga is to be woken for."""
+        saga, timers, waits = self._saga, self._tools.timers, _waits(self._saga)
+        if waits and (self._again_s is not None or not is_news):
+            await timers.set_retry(saga, self._tenant, after_s=self._again_s or self._tools.wait_s)
+        if saga.timers and (saga.timers != self._timers or not is_news):
             await timers.set(saga, self._tenant)
+        if not is_news:
+            # The turn in which this was news may have been cut off here.
+            await timers.clear_others(saga, [*saga.timers, *([RETRY] if waits else [])])
+            return
+        cleared = self._timers.keys() - saga.timers.keys()
+        if self._waited and not waits:
+            cleared.add(RETRY)
         if cleared:
             await timers.clear(saga, cleared)
 
