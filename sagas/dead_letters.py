@@ -15,6 +15,7 @@ _COLUMNS: Final = (
     "retry, settled, settled_at, settled_by, reason"
 )
 _PARKED: Final = "SELECT DISTINCT saga_type, stream_id FROM erp.dead_letters WHERE settled IS NULL"
+_DISCARDED: Final = "SELECT saga_type, position FROM erp.dead_letters WHERE settled = 'discarded'"
 _PARK: Final = """
     INSERT INTO erp.dead_letters AS d
            (saga_type, tenant, position, stream_type, stream_id, version, type, error, tries)
@@ -107,6 +108,10 @@ class DeadLetters:
     async def parked(self) -> set[Parked]:
         """The streams that wait."""
         return {Parked(*row) for row in await self._pool.rows(_PARKED, [])}
+
+    async def discarded(self) -> set[tuple[str, int]]:
+        """The types and positions that were left out for good."""
+        return {(name, position) for name, position in await self._pool.rows(_DISCARDED, [])}
 
     async def park(self, saga_type: str, event: StoredEvent, error: str) -> None:
         """Put aside an event that cannot be dealt with, and with it its stream."""

@@ -53,6 +53,7 @@ class Delivery:
         self._status = status
         self._stop = asyncio.Event()
         self._parked: set[Parked] = set()
+        self._discarded: set[tuple[str, int]] = set()
         self._streams = {name: StreamQueues() for name in interests.sagas}
 
     def stop(self) -> None:
@@ -60,8 +61,14 @@ class Delivery:
         self._stop.set()
 
     async def look(self) -> None:
-        """Learn which streams are parked, by others too."""
+        """Learn which streams are parked, and which events were left out for good, also by others."""
         self._parked = await self._letters.parked()
+        self._discarded = await self._letters.discarded()
+
+    async def start(self) -> None:
+        """Look, as soon as Postgres is there."""
+        with suppress(Stopped):
+            await self._persistently(self.look)
 
     async def deliver(self, event: StoredEvent) -> None:
         """Return once every interested saga has recorded the event, or it is parked.
@@ -78,6 +85,8 @@ class Delivery:
 
     async def _to(self, saga: type[Saga], event: StoredEvent) -> None:
         async with self._streams[saga.TOPIC].turn(event.stream_id):
+            if (saga.TOPIC, event.position) in self._discarded:
+                return
             parked = Parked(saga.TOPIC, event.stream_id)
             if parked in self._parked:
                 if await self._persistently(lambda: self._letters.park_behind(saga.TOPIC, event)):

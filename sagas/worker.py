@@ -133,6 +133,7 @@ class SagaWorker:
             Hung: end the process.
         """
         async with self._pool, self._store:
+            await self._delivery.start()
             parts = [self._healer.run(), self._alarm.run(), self._feed.run()]
             # Without any saga there is nothing to listen to.
             parts += [self._consumer.run()] if self.stream.topics else []

@@ -68,6 +68,7 @@ CREATE TABLE erp.dead_letters (
     CHECK (settled <> 'discarded' OR coalesce(reason, '') <> '' AND coalesce(settled_by, '') <> '')
 );
 CREATE UNIQUE INDEX dead_letters_open ON erp.dead_letters (saga_type, stream_id, position) WHERE settled IS NULL;
+CREATE INDEX dead_letters_discarded ON erp.dead_letters (saga_type, position) WHERE settled = 'discarded';
 
 GRANT SELECT ON erp.partition_positions, erp.saga_timers, erp.dead_letters TO erp_reader;
 GRANT SELECT, INSERT, UPDATE ON erp.partition_positions, erp.dead_letters TO erp_saga;

@@ -1,0 +1,172 @@
+"""Timers: due in time, heard of once, whoever dies and however many look."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from sagas.base import Memory, Reaction, Saga
+from sagas.timers import Timer
+from tests.sagas.parcels import Courier, Parcel
+from tests.sagas.test_runner import hear_all
+from tests.sagas.world import Rig, World, until
+
+pytestmark = pytest.mark.integration
+
+
+async def ended(parcels: World, parcels_sent: list[Any], how: str = "nobody opened") -> bool:
+    return all([(await parcels.saga(each)).ended == how for each in parcels_sent])
+
+
+def timers(parcels: World) -> list[tuple[Any, ...]]:
+    return parcels.rows("SELECT name, due_at, error FROM erp.saga_timers ORDER BY due_at")
+
+
+async def test_a_timer_comes_in_time_and_once_with_two_workers(parcels: World) -> None:
+    sent = [await parcels.send(patience_s=1.0) for _ in range(20)]
+    rigs = [await parcels.rig(), await parcels.rig()]
+    await hear_all(rigs[0], parcels.events())
+    assert len(timers(parcels)) == 20
+    async with rigs[0].running("alarm"), rigs[1].running("alarm"):
+        await until(lambda: ended(parcels, sent))
+        await asyncio.sleep(0.3)
+    kinds = [kind for kind, _ in parcels.history()]
+    assert kinds.count("timed_out") == 20
+    late = parcels.rows(
+        "SELECT max(extract(epoch FROM recorded_at "
+        "               - (convert_from(data, 'UTF8')::json->>'due_at')::timestamptz)) "
+        "FROM erp.events WHERE type = 'sagas.test_courier.timed_out'"
+    )[0][0]
+    assert 0 <= late < 2
+    assert timers(parcels) == []
+    assert await parcels.loaded() == ()
+    assert sum(each.status.timers for each in rigs) == 20
+
+
+async def test_it_outlives_a_restart(parcels: World) -> None:
+    parcel = await parcels.send(patience_s=0.5)
+    await hear_all(await parcels.rig(), parcels.events())
+    await asyncio.sleep(0.6)
+    async with (await parcels.rig()).running("alarm"):
+        await until(lambda: ended(parcels, [parcel]), within_s=2)
+
+
+async def test_the_claims_of_a_dead_worker_end(parcels: World) -> None:
+    parcel = await parcels.send(patience_s=0.0)
+    dead = await parcels.rig(claim_s=1.0)
+    await hear_all(dead, parcels.events())
+    (claimed,) = await dead.timers.claim([Courier.TOPIC], 10)
+    assert claimed.saga_id == (await parcels.saga(parcel)).id
+    other = await parcels.rig()
+    assert await other.timers.claim([Courier.TOPIC], 10) == []
+    async with other.running("alarm"):
+        await until(lambda: ended(parcels, [parcel]), within_s=3)
+
+
+async def test_a_claim_is_kept_up_while_it_is_worked_on(parcels: World) -> None:
+    parcel = await parcels.send(patience_s=0.0)
+    slow, other = await parcels.rig(claim_s=0.4), await parcels.rig(claim_s=0.4)
+    await hear_all(slow, parcels.events())
+
+    async def wait(_: object) -> None:
+        await asyncio.sleep(1.2)
+
+    slow.bus.before = wait
+    async with slow.running("alarm"):
+        await until(lambda: _claimed(slow))
+        assert await other.timers.claim([Courier.TOPIC], 10) == []
+        await asyncio.sleep(0.7)
+        assert await other.timers.claim([Courier.TOPIC], 10) == []
+        await until(lambda: ended(parcels, [parcel]))
+    assert timers(parcels) == []
+
+
+async def _claimed(rig: Rig) -> bool:
+    return bool(rig.alarm._ringing)
+
+
+async def test_claimed_twice_it_is_heard_of_once(parcels: World) -> None:
+    parcel = await parcels.send(patience_s=0.0)
+    rigs = [await parcels.rig(), await parcels.rig()]
+    await hear_all(rigs[0], parcels.events())
+    saga = await parcels.saga(parcel)
+    timer = Timer(saga.id, "patience", Courier.TOPIC, parcels.tenant, saga.timers["patience"])
+    await asyncio.gather(*(rig.delivery.wake(timer) for rig in rigs))
+    assert [kind for kind, _ in parcels.history()].count("timed_out") == 1
+
+
+async def test_what_is_older_than_what_is_set_changes_nothing(parcels: World) -> None:
+    parcel = await parcels.send(patience_s=60)
+    rig = await parcels.rig()
+    await hear_all(rig, parcels.events())
+    saga = (await parcels.saga(parcel)).editable_copy()
+    saga.version -= 1
+    saga.timers = {"patience": datetime(2020, 1, 1, tzinfo=UTC)}
+    await rig.timers.set(saga, parcels.tenant)
+    await rig.timers.clear(saga, ["patience"])
+    ((_, due, _),) = timers(parcels)
+    assert due > datetime.now(UTC) + timedelta(seconds=30)
+
+
+async def test_a_row_that_is_left_over_is_passed_over(parcels: World) -> None:
+    parcel = await parcels.send()
+    rig = await parcels.rig()
+    await hear_all(rig, parcels.events())
+    saga = (await parcels.saga(parcel)).editable_copy()
+    saga.timers = {"patience": datetime(2020, 1, 1, tzinfo=UTC)}
+    await rig.timers.set(saga, parcels.tenant)
+    async with rig.running("alarm"):
+        await until(lambda: _none_left(parcels))
+    assert (await parcels.saga(parcel)).status == "resting"
+
+
+async def _none_left(parcels: World) -> bool:
+    return timers(parcels) == []
+
+
+class Fragile(Saga):
+    """Breaks when its timer comes."""
+
+    TOPIC = "sagas.test_fragile"
+    STARTS = (Parcel.Sent,)
+
+    @classmethod
+    def keys(cls, happened: Any) -> list[str]:
+        return [str(happened.stream_id)]
+
+    def react(self, memory: Memory, heard: Any) -> Reaction:
+        return Reaction(timers={"break": heard.event and heard.at})
+
+
+async def test_one_that_cannot_be_dealt_with_says_why_and_stays(parcels: World) -> None:
+    parcel = await parcels.send()
+    rig = await parcels.rig(Fragile)
+    (event,) = parcels.events()
+    await rig.runner.hear(Fragile, event)
+    async with rig.running("alarm"):
+        await until(lambda: _has_failed(rig))
+    ((name, _, error),) = timers(parcels)
+    assert name == "break"
+    assert error.startswith("AttributeError: ")
+    assert (
+        await rig.store.load_current(Fragile, Fragile.id_of(parcels.tenant, str(parcel)), parcels.tenant)
+    ).timers
+
+
+async def _has_failed(rig: Rig) -> bool:
+    return rig.status.timer_failures == 1
+
+
+async def test_postgres_may_be_gone_for_a_while(parcels: World) -> None:
+    parcel = await parcels.send(patience_s=0.3)
+    rig = await parcels.rig()
+    await hear_all(rig, parcels.events())
+    async with rig.running("alarm"):
+        for _ in range(3):
+            parcels.rows(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "WHERE usename IN ('erp_saga', 'erp_app') AND datname = current_database()"
+            )
+            await asyncio.sleep(0.2)
+        await until(lambda: ended(parcels, [parcel]))
