@@ -9,4 +9,5 @@ psql --no-psqlrc --quiet --username "$POSTGRES_USER" --dbname postgres \
   -v reader_password="$READER_PASSWORD" \
   -v relay_password="$RELAY_PASSWORD" \
   -v worker_password="$WORKER_PASSWORD" \
+  -v saga_password="$SAGA_PASSWORD" \
   -f "${ROLES_SQL:-/roles/postgres.sql}"

@@ -18,7 +18,7 @@ from api import app
 from api.ports import ApiSettings, Check, Checks
 from commands.bus import Bus
 from erp.checks import ask_kafka
-from erp.contexts import CONTEXTS, aggregates, handlers, procedures, projections
+from erp.contexts import CONTEXTS, SAGAS, aggregates, handlers, procedures, projections
 from erp.embedded.clickhouse import ClickhouseError, EmbeddedClickhouse
 from erp.embedded.kafka import EmbeddedKafka, KafkaError
 from erp.settings import KafkaSettings, Settings, SettingsError, load_settings
@@ -36,7 +36,9 @@ from projections.projector import Projector
 from projections.reading import ReadSide
 
 if TYPE_CHECKING:
+    from eventstore.streaming import StreamOptions
     from projections.worker import Worker
+    from sagas.worker import SagaWorker
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,7 +257,6 @@ def create_worker(settings: Settings) -> "Worker":
         SettingsError: a deployment was not told where Kafka or ClickHouse is.
     """
     # Faust takes a quarter of a second to load, which nobody else has to wait for.
-    from eventstore.streaming import StreamOptions  # noqa: PLC0415
     from projections.worker import Worker  # noqa: PLC0415
 
     url = settings.postgres.need("worker_url")
@@ -267,19 +268,64 @@ def create_worker(settings: Settings) -> "Worker":
     ingest = Ingest(
         url, clickhouse, codec, watermark=lambda: projector.status.position, written=projector.brought
     )
+    stream = _stream(settings, "read", list(kafka_topics(settings)), within_s=0.015)
+    return Worker(url, kafka, stream, clickhouse=clickhouse, ingest=ingest, projector=projector)
+
+
+def create_saga_worker(settings: Settings) -> "SagaWorker":
+    """The worker of the saga role, not yet running. To be called in the loop that it will run in.
+
+    Raises:
+        SettingsError: a deployment was not told where Kafka is, or lacks what commands need.
+    """
+    from sagas.interests import Interests  # noqa: PLC0415
+    from sagas.worker import SagaOptions, SagaWorker  # noqa: PLC0415
+
+    url = settings.postgres.need("saga_url")
+    side = command_side(settings)
+    interests = Interests(
+        SAGAS,
+        aggregates(),
+        topic_prefix=settings.kafka.topic_prefix,
+        partitions=settings.kafka.partitions,
+    )
+    return SagaWorker(
+        url,
+        kafka_options(settings),
+        _stream(settings, "saga", interests.topics, within_s=0.005),
+        interests=interests,
+        store=side.store,
+        bus=side.bus,
+        codec=Codec(aggregates()),
+        commands=[*handlers(), *procedures(settings)],
+        aggregates=aggregates(),
+        options=SagaOptions(
+            at_once_max=settings.sagas.at_once_max,
+            wait_s=settings.sagas.wait_s,
+            retry_s=settings.sagas.retry_s,
+            late_s=settings.sagas.late_s,
+        ),
+    )
+
+
+def _stream(settings: Settings, role: str, topics: list[str], *, within_s: float) -> "StreamOptions":
+    """How the consumer group of a role consumes."""
+    from eventstore.streaming import StreamOptions  # noqa: PLC0415
+
     stream = StreamOptions(
-        group=f"{settings.kafka.topic_prefix}-read",
-        topics=list(kafka_topics(settings)),
+        group=f"{settings.kafka.topic_prefix}-{role}",
+        topics=topics,
         # Less is refused by Kafka unless it is told otherwise.
         session_timeout_s=settings.worker.session_timeout_s or 6.0,
+        within_s=within_s,
         fetch_wait_ms=100,
         fetch_bytes_max=4 * max(settings.kafka.event_bytes_max, settings.kafka.batch_bytes_max),
     )
-    if runs_kafka(settings):
-        # The embedded broker lets a group settle fast, does not wake who waits, and comes back empty.
-        stream = stream._replace(
-            session_timeout_s=settings.worker.session_timeout_s or 3.0,
-            fetch_wait_ms=15,
-            broker=EmbeddedKafka(settings.home).pid,
-        )
-    return Worker(url, kafka, stream, clickhouse=clickhouse, ingest=ingest, projector=projector)
+    if not runs_kafka(settings):
+        return stream
+    # The embedded broker lets a group settle fast, does not wake who waits, and comes back empty.
+    return stream._replace(
+        session_timeout_s=settings.worker.session_timeout_s or 3.0,
+        fetch_wait_ms=15,
+        broker=EmbeddedKafka(settings.home).pid,
+    )

@@ -1,4 +1,4 @@
-"""The one registry: which contexts the system has, and what each brings."""
+"""The one registry: which contexts and which sagas the system has, and what each brings."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,6 +8,7 @@ from api.finance import FINANCE
 from api.inventory import INVENTORY
 from api.payments import PAYMENTS
 from api.routing import ContextRoutes
+from api.sagas import saga_routes
 from api.sales import SALES
 from commands.bus import Command, Handler, Procedure
 from commands.finance import HANDLERS as FINANCE_HANDLERS
@@ -30,6 +31,7 @@ from erp.gateways import gateway_of
 from erp.settings import Settings
 from projections.declaration import Projection, ProjectionQuery
 from projections.finance import FINANCE_PROJECTIONS, FINANCE_QUERIES
+from sagas.base import Saga
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,8 @@ class Context:
     queries: Sequence[ProjectionQuery] = ()
     procedures: Callable[[Settings], Mapping[type[Command], Procedure]] = lambda _: {}
 
+
+SAGAS: Final[tuple[type[Saga], ...]] = ()
 
 CONTEXTS: Final = (
     Context(
@@ -77,12 +81,13 @@ CONTEXTS: Final = (
         handlers=SALES_HANDLERS,
         routes=SALES,
     ),
+    Context(name="sagas", aggregates=(), handlers={}, routes=saga_routes(SAGAS)),
 )
 
 
 def aggregates() -> list[type[Aggregate]]:
-    """Every aggregate class of the system."""
-    return [aggregate for context in CONTEXTS for aggregate in context.aggregates]
+    """Every aggregate class of the system, sagas included."""
+    return [*(aggregate for context in CONTEXTS for aggregate in context.aggregates), *SAGAS]
 
 
 def handlers() -> dict[type[Command], Handler]:

@@ -50,7 +50,7 @@ class Section(BaseModel):
 
 
 class PostgresSettings(Section):
-    """Five roles of one database; each process is given only the URLs it needs."""
+    """Six roles of one database; each process is given only the URLs it needs."""
 
     url: PostgresUrl = ""
     """The application's role (erp_app): row-level security by tenant."""
@@ -64,8 +64,12 @@ class PostgresSettings(Section):
     """
     worker_url: PostgresUrl = ""
     """The worker's role (erp_worker): reads every tenant's log, writes how far projections are."""
+    saga_url: PostgresUrl = ""
+    """The saga worker's role (erp_saga): reads every tenant's log, writes positions, timers, dead letters."""
 
-    def need(self, name: Literal["url", "owner_url", "reader_url", "relay_url", "worker_url"]) -> str:
+    def need(
+        self, name: Literal["url", "owner_url", "reader_url", "relay_url", "worker_url", "saga_url"]
+    ) -> str:
         """The URL of that name; SettingsError where a deployment was not given it."""
         found: str = getattr(self, name)
         if not found:
@@ -211,6 +215,21 @@ class PaymentsSettings(Section):
         return self
 
 
+class SagasSettings(Section):
+    """How sagas are run."""
+
+    metrics_port: Port | None = None
+    """Serves Prometheus metrics on the host of `http`; nothing is served where it is not given."""
+    at_once_max: Annotated[int, Field(ge=1, le=1000)] = 64
+    """So many sagas take a turn at the same time, in one worker."""
+    wait_s: Annotated[float, Field(ge=0.1)] = 30.0
+    """Until a step is tried again that waits for what a person or time must mend."""
+    retry_s: Annotated[float, Field(ge=0.1)] = 5.0
+    """Until one is tried again that failed for what passes by itself."""
+    late_s: Annotated[float, Field(ge=0.1)] = 3.0
+    """So long an event may take by Kafka; then it is read from Postgres."""
+
+
 class AuditSettings(Section):
     """Keys that tree heads are signed with. The first that can sign does; the others are kept to verify old
     heads.
@@ -266,6 +285,7 @@ class Settings(BaseSettings):
     relay: RelaySettings = RelaySettings()
     clickhouse: ClickhouseSettings = ClickhouseSettings()
     worker: WorkerSettings = WorkerSettings()
+    sagas: SagasSettings = SagasSettings()
     audit: AuditSettings = AuditSettings()
     personal: PersonalSettings = PersonalSettings()
     payments: PaymentsSettings = PaymentsSettings()
@@ -317,7 +337,7 @@ def load_settings() -> Settings:
 def _embedded(settings: Settings) -> Settings:
     given = [
         name
-        for name in ("url", "owner_url", "reader_url", "relay_url", "worker_url")
+        for name in ("url", "owner_url", "reader_url", "relay_url", "worker_url", "saga_url")
         if getattr(settings.postgres, name)
     ]
     if given:
@@ -331,6 +351,7 @@ def _embedded(settings: Settings) -> Settings:
         "reader_url": address.url(settings.home, "erp_reader"),
         "relay_url": address.url(settings.home, "erp_relay"),
         "worker_url": address.url(settings.home, "erp_worker"),
+        "saga_url": address.url(settings.home, "erp_saga"),
     }
     update: dict[str, Section] = {"postgres": settings.postgres.model_copy(update=urls)}
     if not settings.auth.keys:

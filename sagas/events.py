@@ -7,7 +7,7 @@ arithmetic and a replay runs no rules. Published in docs/reference/sagas.md.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 from domain.shared.aggregate import Aggregate
@@ -187,6 +187,18 @@ class Aborted(SagaEvent):
         saga.aborted = True
         saga.steps = steps.drop(saga.steps, self.dropped, self.at)
         saga.timers, saga.held = {}, ()
+
+
+OF_ALL: Final[tuple[type[SagaEvent], ...]] = (
+    Noticed,
+    Held,
+    StepDone,
+    StepRefused,
+    StepWaits,
+    TimedOut,
+    Aborted,
+)
+"""Of each of these every saga class has its own."""
 
 
 def _with_latest(noticed: Mapping[str, int], cause: Cause) -> dict[str, int]:

@@ -116,6 +116,7 @@ class Healer:
             await self._delivery.look()
             is_more = await self._look()
             self._status.position = self._positions.floor
+            self._status.lag_s = await self._log.waiting_s(self._positions.floor)
             await self._retry_letters()
             if not is_more:
                 await self._pause(self._look_s)

@@ -19,7 +19,9 @@ _LATE: Final = """
         SELECT position, stream_type, stream_id, type, recorded_at FROM erp.events
          WHERE position > %s ORDER BY position LIMIT %s) AS page
      WHERE recorded_at < clock_timestamp() - make_interval(secs => %s) ORDER BY position"""
-_HEAD: Final = "SELECT coalesce((SELECT position FROM erp.events ORDER BY position DESC LIMIT 1), 0)"
+_WAITING: Final = """
+    SELECT coalesce((SELECT extract(epoch FROM clock_timestamp() - recorded_at)
+                       FROM erp.events WHERE position = %s + 1), 0)::float8"""
 
 _AT_ONCE: Final = 200
 
@@ -39,10 +41,10 @@ class Log:
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
 
-    async def head(self) -> int:
-        """The last position of all."""
-        ((position,),) = await self._pool.rows(_HEAD, [])
-        return int(position)
+    async def waiting_s(self, after: int) -> float:
+        """For how many seconds the event after this position has been in the log; 0: there is none."""
+        ((seconds,),) = await self._pool.rows(_WAITING, [after])
+        return max(0.0, float(seconds))
 
     async def at(self, position: int) -> StoredEvent:
         """The event at this position, which there is."""

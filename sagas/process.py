@@ -6,8 +6,9 @@ import types
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import field
 from datetime import datetime
+from enum import StrEnum
 from functools import partial
-from typing import Any, ClassVar, Final, Self
+from typing import Any, ClassVar, Self
 from uuid import UUID, uuid5
 
 from commands.bus import Command
@@ -18,17 +19,17 @@ from sagas.reaction import Memory, Reaction, Step
 from sagas.steps import AskedStep, Looked, Sent, StepRecord, Steps, StepStatus
 
 
-class SagaStatus:
+class SagaStatus(StrEnum):
     """How a saga stands: not started (it holds events that came early), running, waiting for what a person or
     time must mend, resting until something comes, ended, aborted.
     """
 
-    NOT_STARTED: Final = "not_started"
-    RUNNING: Final = "running"
-    WAITING: Final = "waiting"
-    RESTING: Final = "resting"
-    ENDED: Final = "ended"
-    ABORTED: Final = "aborted"
+    NOT_STARTED = "not_started"
+    RUNNING = "running"
+    WAITING = "waiting"
+    RESTING = "resting"
+    ENDED = "ended"
+    ABORTED = "aborted"
 
 
 class Process(Aggregate):
@@ -60,7 +61,8 @@ class Process(Aggregate):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Give each saga class events of its own, under its own names."""
-        for name, of_all in _EVENTS.items() if cls.TOPIC else ():
+        for of_all in events.OF_ALL if cls.TOPIC else ():
+            name = of_all.__name__
             body = {"TOPIC": f"{cls.TOPIC}.{_snake(name)}", "__module__": cls.__module__}
             setattr(cls, name, types.new_class(name, (of_all,), exec_body=partial(_fill, body)))
         super().__init_subclass__(**kwargs)
@@ -73,8 +75,8 @@ class Process(Aggregate):
         return saga
 
     @property
-    def status(self) -> str:
-        """One of `SagaStatus`."""
+    def status(self) -> SagaStatus:
+        """How it stands."""
         if self.aborted:
             return SagaStatus.ABORTED
         if any(each.status is StepStatus.WAITING for each in self.steps):
@@ -224,23 +226,9 @@ class Process(Aggregate):
 
     def _record(self, event_class: type[events.SagaEvent], **fields: Any) -> None:
         """Record an event that tells how the saga stands after it."""
-        twin = self.editable_copy()
-        twin.trigger_event(event_class, status="", **fields)
-        self.trigger_event(event_class, status=twin.status, **fields)
-
-
-_EVENTS: Final[Mapping[str, type[events.SagaEvent]]] = {
-    each.__name__: each
-    for each in (
-        events.Noticed,
-        events.Held,
-        events.StepDone,
-        events.StepRefused,
-        events.StepWaits,
-        events.TimedOut,
-        events.Aborted,
-    )
-}
+        self.trigger_event(event_class, status="", **fields)
+        # Known once it is applied, and nobody has seen the event yet.
+        object.__setattr__(self.pending_events[-1], "status", str(self.status))
 
 
 def _fill(body: Mapping[str, Any], namespace: dict[str, Any]) -> None:

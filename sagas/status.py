@@ -40,6 +40,10 @@ class SagaWorkerStatus:
     in_flight: int = 0
     position: int = 0
     """Everything up to it is dealt with, as this worker knows."""
+    lag_s: float = 0.0
+    """Of the event after it: for how long it has been in the log. The healer looks at what is late only, so
+    this is about that long when all is well.
+    """
     is_healer: bool = False
     done: int = 0
     refused: int = 0

@@ -47,8 +47,14 @@ _FAILED: Final = """
     UPDATE erp.saga_timers SET error = %s, claimed_until = clock_timestamp() + make_interval(secs => %s)
      WHERE (saga_id, name, due_at) = (%s, %s, %s)"""
 _NOW: Final = """
-    UPDATE erp.saga_timers SET due_at = clock_timestamp(), claimed_until = '-infinity'
-     WHERE saga_id = %s AND name = %s RETURNING name"""
+    UPDATE erp.saga_timers SET claimed_until = '-infinity',
+           due_at = CASE WHEN name = %s THEN clock_timestamp() ELSE due_at END
+     WHERE saga_id = %s AND (name = %s OR error IS NOT NULL) RETURNING name"""
+_ERRORS: Final = """
+    SELECT name, error FROM erp.saga_timers WHERE saga_id = %s AND error IS NOT NULL ORDER BY name"""
+_WAITING: Final = (
+    "SELECT saga_id, saga_type, tenant FROM erp.saga_timers WHERE name = %s ORDER BY due_at LIMIT %s"
+)
 
 
 class Timer(NamedTuple):
@@ -83,8 +89,16 @@ class Timers:
         await self._pool.rows(_SET_RETRY, [saga.id, RETRY, saga.TOPIC, tenant, after_s, saga.version])
 
     async def retry_now(self, saga_id: UUID) -> bool:
-        """Wake a saga with waiting steps at once; False when it has none."""
-        return bool(await self._pool.rows(_NOW, [saga_id, RETRY]))
+        """Wake a saga at once for its waiting steps, and for timers that failed; False: it has none."""
+        return bool(await self._pool.rows(_NOW, [RETRY, saga_id, RETRY]))
+
+    async def errors(self, saga_id: UUID) -> dict[str, str]:
+        """Of its timers those that could not be dealt with, and why."""
+        return dict(await self._pool.rows(_ERRORS, [saga_id]))
+
+    async def waiting(self, limit: int) -> list[tuple[UUID, str, UUID]]:
+        """Sagas with waiting steps: id, type and tenant."""
+        return [(row[0], row[1], row[2]) for row in await self._pool.rows(_WAITING, [RETRY, limit])]
 
     async def clear(self, saga: Process, names: Iterable[str]) -> None:
         """Do not wake it for these."""

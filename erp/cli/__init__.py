@@ -27,6 +27,8 @@ VERBS = {
     "import": "erp.cli.imports:imports",
     "verify": "erp.cli.verify:verify",
     "projections": "erp.cli.projections:projections",
+    "sagas": "erp.cli.sagas:sagas",
+    "dead-letters": "erp.cli.dead_letters:dead_letters",
     "demo": "erp.cli.demo:demo",
 }
 

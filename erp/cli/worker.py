@@ -1,4 +1,6 @@
-"""`erp worker`: bring what is in Kafka to where it is asked about; any number may run, and share the work."""
+"""`erp worker`: bring what is in Kafka to where it is asked about, or run the sagas on it. Any number may
+run, and share the work.
+"""
 
 import asyncio
 import logging
@@ -7,11 +9,16 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING
 
 import click
 
 from erp.cli.database import database
 from erp.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from projections.worker import Worker
+    from sagas.worker import SagaWorker
 
 READ = "read"
 SAGA = "saga"
@@ -24,29 +31,47 @@ SAGA = "saga"
 @click.option("--metrics-port", type=click.IntRange(1, 65535), help="Serve Prometheus metrics there.")
 @click.option("--lifeline", type=int, hidden=True, help="A pipe; its end is ours.")
 def worker(role: str, metrics_port: int | None, lifeline: int | None) -> None:
-    """Copy published events to ClickHouse, and bring the projections after them."""
+    """Copy published events to ClickHouse, and bring the projections after them; or run the sagas."""
     import uvloop
 
     from erp.embedded.lifeline import end_with_pipe
 
-    if role == SAGA:
-        raise click.UsageError("there are no sagas yet: the role is read")
     settings = load_settings()
-    _say_little()
+    _say_little(role)
     if lifeline is not None:
         end_with_pipe(lifeline)
-    with database(settings), _servers(settings, supervised=lifeline is not None):
-        uvloop.run(_run(settings, metrics_port or settings.worker.metrics_port))
+    run = _run_sagas if role == SAGA else _run_read_side
+    with database(settings), _servers(settings, role, supervised=lifeline is not None):
+        uvloop.run(run(settings, metrics_port))
 
 
-async def _run(settings: Settings, metrics_port: int | None) -> None:
+async def _run_read_side(settings: Settings, metrics_port: int | None) -> None:
     from erp.bootstrap import create_worker
     from erp.worker_metrics import serve_metrics
-    from eventstore.consumer import Hung
 
     made = create_worker(settings)
-    if metrics_port is not None:
-        serve_metrics(made, settings.http.host, metrics_port)
+    port = metrics_port or settings.worker.metrics_port
+    if port is not None:
+        serve_metrics(made, settings.http.host, port)
+    await _until_told(made)
+
+
+async def _run_sagas(settings: Settings, metrics_port: int | None) -> None:
+    from erp.bootstrap import create_saga_worker, require_command_side
+    from erp.saga_metrics import serve_metrics
+
+    await require_command_side(settings)
+    made = create_saga_worker(settings)
+    port = metrics_port or settings.sagas.metrics_port
+    if port is not None:
+        serve_metrics(made, settings.http.host, port)
+    await _until_told(made)
+
+
+async def _until_told(made: "Worker | SagaWorker") -> None:
+    """Run it until SIGTERM or Ctrl-C."""
+    from eventstore.consumer import Hung
+
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, made.stop)
@@ -59,15 +84,16 @@ async def _run(settings: Settings, metrics_port: int | None) -> None:
         os._exit(1)
 
 
-def _say_little() -> None:
+def _say_little(role: str) -> None:
     """One line for what changes. A broker that is gone makes the libraries say so thousands of times."""
-    logging.basicConfig(level=logging.INFO, format="erp worker: %(message)s")
+    name = "erp worker (saga)" if role == SAGA else "erp worker"
+    logging.basicConfig(level=logging.INFO, format=f"{name}: %(message)s")
     for name in ("aiokafka", "faust", "mode"):
         logging.getLogger(name).setLevel(logging.CRITICAL + 1)
 
 
 @contextmanager
-def _servers(settings: Settings, *, supervised: bool) -> Iterator[None]:
+def _servers(settings: Settings, role: str, *, supervised: bool) -> Iterator[None]:
     """An embedded system's broker and ClickHouse, attached to or started; without a supervisor what dies is
     started again from here.
     """
@@ -81,7 +107,7 @@ def _servers(settings: Settings, *, supervised: bool) -> Iterator[None]:
     with ExitStack() as stack:
         if runs_kafka(settings):
             servers.append(stack.enter_context(EmbeddedKafka(settings.home, kafka_topics(settings))))
-        if runs_clickhouse(settings):
+        if role == READ and runs_clickhouse(settings):
             servers.append(stack.enter_context(EmbeddedClickhouse(settings.home)))
         if settings.embedded:
             servers.append(EmbeddedPostgres(settings.home))

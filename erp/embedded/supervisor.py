@@ -1,8 +1,8 @@
-"""`erp up`: Postgres, migrations, the demo company, Kafka, ClickHouse, relay, worker, API; watched,
+"""`erp up`: Postgres, migrations, the demo company, Kafka, ClickHouse, relay, workers, API; watched,
 restarted, stopped in reverse.
 
 Promises: one `erp up` per home; a child or a server that dies is started again, ever more slowly while it
-keeps dying; Ctrl-C and SIGTERM drain the API, then worker and relay, before the servers stop; and after a
+keeps dying; Ctrl-C and SIGTERM drain the API, then workers and relay, before the servers stop; and after a
 kill -9 of this process the children notice, drain, and are the last ones out, so nothing runs on unwatched.
 """
 
@@ -84,6 +84,8 @@ class Supervisor:
             children.append(Child(settings, "relay", "the relay"))
         if has_kafka and has_clickhouse:
             children.append(Child(settings, "worker", "the worker"))
+        if has_kafka:
+            children.append(Child(settings, "worker", "the saga worker", "--role", "saga"))
         return [*children, Child(settings)]
 
     def _prepare(self, stack: ExitStack) -> None:
@@ -193,11 +195,11 @@ class Supervisor:
 
 
 class Child:
-    """A process of ours, `erp VERB`; leaving the block stops it."""
+    """A process of ours, `erp VERB`, with options; leaving the block stops it."""
 
-    def __init__(self, settings: Settings, verb: str = "api", title: str = "the API") -> None:
+    def __init__(self, settings: Settings, verb: str = "api", title: str = "the API", *options: str) -> None:
         self._settings = settings
-        self._verb = verb
+        self._arguments = (verb, *options)
         self._title = title
         self._process: subprocess.Popen[bytes] | None = None
         self._began = 0.0
@@ -218,7 +220,7 @@ class Child:
         """Start it with our settings, in a session of its own: Ctrl-C is for us, who drain it."""
         environment = {**os.environ, "ERP_HOME": str(self._settings.home)}
         self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "erp", self._verb, "--lifeline", str(self._theirs)],
+            [sys.executable, "-P", "-m", "erp", *self._arguments, "--lifeline", str(self._theirs)],
             env=environment,
             stdin=subprocess.DEVNULL,
             pass_fds=(self._theirs,),

@@ -21,8 +21,10 @@ from commands.permissions import ROLES
 from domain.shared.aggregate import NumberedEvent
 from domain.shared.errors import DomainError
 from erp.cli import cli
-from erp.contexts import CONTEXTS, aggregates, handlers, procedures
+from erp.contexts import CONTEXTS, SAGAS, aggregates, handlers, procedures
 from erp.settings import AuthKey, Settings
+from sagas.base import Saga
+from sagas.events import OF_ALL as SAGA_EVENTS
 from tests.docs.pages import REFERENCE, code, rows
 
 # Told by `api.errors.Fault` and `erp.wire`, of errors that are not ours to raise.
@@ -92,8 +94,30 @@ def events() -> dict[str, list[str]]:
             if field.name not in (columns if issubclass(event, NumberedEvent) else header)
         ]
         for aggregate in aggregates()
+        if not issubclass(aggregate, Saga)
         for event in aggregate.event_types()
     }
+
+
+def test_the_events_of_sagas_are_there_with_their_fields_and_no_other() -> None:
+    header = {"originator_id", "originator_version", "timestamp"}
+    text = (REFERENCE / "sagas.md").read_text("utf-8")
+    sections = re.split(r"^### `…\.(.+)`$", text, flags=re.MULTILINE)[1:]
+    documented = {
+        name: re.findall(r"^\| `(\w+)` \|", body, re.MULTILINE)
+        for name, body in zip(sections[::2], sections[1::2], strict=True)
+    }
+    always = re.findall(r"^\| `(\w+)` \|", re.split(r"^###? ", text, flags=re.MULTILINE)[1], re.MULTILINE)
+    real = {
+        re.sub(r"(?<!^)([A-Z])", r"_\1", each.__name__).lower(): {
+            field.name for field in dataclasses.fields(each) if field.name not in header
+        }
+        for each in SAGA_EVENTS
+    }
+    assert {name: {*fields, *always} & real[name] for name, fields in documented.items()} == real
+    assert all(set(fields) <= real[name] for name, fields in documented.items())
+    for saga in SAGAS:
+        assert f"`{saga.TOPIC}`" in text
 
 
 def test_every_event_is_there_with_its_fields_and_no_other() -> None:
@@ -106,7 +130,11 @@ def test_every_event_is_there_with_its_fields_and_no_other() -> None:
     assert documented == events()
 
 
-@pytest.mark.parametrize("aggregate", aggregates(), ids=lambda each: each.TOPIC)
+@pytest.mark.parametrize(
+    "aggregate",
+    [each for each in aggregates() if not issubclass(each, Saga)],
+    ids=lambda each: each.TOPIC,
+)
 def test_every_stream_is_there_and_every_schema_version_is_one(aggregate: Any) -> None:
     assert f"## Stream `{aggregate.TOPIC}`" in (REFERENCE / "events.md").read_text("utf-8")
     assert {event.SCHEMA_VERSION for event in aggregate.event_types()} == {1}

@@ -30,7 +30,8 @@ NEEDED = {
     "api": set(),
     "relay": {"relay_url"},
     "worker": {"worker_url"},
-    "operator": {"owner_url", "reader_url", "worker_url"},
+    "saga": {"saga_url"},
+    "operator": {"owner_url", "reader_url", "worker_url", "saga_url"},
 }
 
 VARIABLE = re.compile(r"\$\{(\w+)(?:(:[-?])([^}]*))?\}")

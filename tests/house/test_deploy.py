@@ -16,7 +16,7 @@ from eventstore.tenants import list_tenants, register_tenant
 pytestmark = pytest.mark.integration
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
-ROLES = ("owner", "app", "reader", "relay", "worker")
+ROLES = ("owner", "app", "reader", "relay", "worker", "saga")
 
 
 def test_an_owner_who_is_no_superuser_can_deploy(home: Path) -> None:
@@ -56,3 +56,5 @@ def test_an_owner_who_is_no_superuser_can_deploy(home: Path) -> None:
         with psycopg.connect(address.with_user(server.url, "erp_relay")) as relay:
             assert relay.execute("SELECT position FROM erp.relay").fetchone() == (0,)
             assert relay.execute("SELECT count(*) FROM erp.leaf_hashes(1, 10)").fetchone() == (0,)
+        with psycopg.connect(address.with_user(server.url, "erp_saga")) as saga:
+            assert saga.execute("SELECT count(*) FROM erp.dead_letters").fetchone() == (0,)

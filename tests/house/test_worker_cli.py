@@ -1,5 +1,6 @@
 """`erp worker`, alone and under `erp up`: started, watched, told what is wrong, and nothing left behind."""
 
+import base64
 import os
 import signal
 import subprocess
@@ -14,11 +15,12 @@ import psycopg
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
-from erp.bootstrap import create_worker
+from erp.bootstrap import create_saga_worker, create_worker
 from erp.embedded import address
 from erp.embedded.clickhouse import EmbeddedClickhouse
 from erp.embedded.kafka import EmbeddedKafka
 from erp.embedded.postgres import EmbeddedPostgres
+from erp.saga_metrics import SagaMetrics
 from erp.settings import SettingsError, load_settings
 from erp.worker_metrics import WorkerMetrics
 from tests.house.test_relay_cli import DEPLOYED as RELAY_DEPLOYED
@@ -28,6 +30,8 @@ from tests.house.test_up import Running, free_port, until
 DEPLOYED = {
     **RELAY_DEPLOYED,
     "ERP_POSTGRES__WORKER_URL": "postgresql://erp_worker@db/erp",
+    "ERP_POSTGRES__SAGA_URL": "postgresql://erp_saga@db/erp",
+    "ERP_PERSONAL__KEY": base64.b64encode(bytes(range(32))).decode(),
     "ERP_CLICKHOUSE__URL": "http://erp:secret@ch:8123/erp",
 }
 
@@ -133,16 +137,33 @@ def test_alone_it_brings_its_own_servers_serves_metrics_and_ends_quickly(home: P
 
 
 @pytest.mark.e2e
-def test_sagas_are_not_there_yet() -> None:
-    refused = subprocess.run(
-        [sys.executable, "-m", "erp", "worker", "--role", "saga"],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert refused.returncode == 2
-    assert refused.stderr.endswith("there are no sagas yet: the role is read\n")
+def test_the_saga_worker_needs_no_clickhouse_serves_metrics_and_ends_quickly(home: Path) -> None:
+    port = free_port()
+    running = Running(home, "worker", "--role", "saga", "--metrics-port", str(port))
+    until(lambda: metrics_are_there(port), running)
+    until(lambda: metrics(port)["erp_saga_healer"] == 1, running)
+    assert not EmbeddedClickhouse(home).is_alive()
+    assert metrics(port)["erp_saga_dead_letters"] == 0
+    assert running.end(signal.SIGTERM) == 0
+    assert not EmbeddedKafka(home).is_alive()
+    assert not EmbeddedPostgres(home).is_alive()
+    assert "Traceback" not in running.output()
+
+
+def metrics_are_there(port: int) -> bool:
+    try:
+        return bool(metrics(port))
+    except OSError:
+        return False
+
+
+@pytest.mark.parametrize("missing", ["ERP_POSTGRES__SAGA_URL", "ERP_KAFKA__BOOTSTRAP", "ERP_PERSONAL__KEY"])
+def test_a_deployed_saga_worker_needs_to_know_more(monkeypatch: pytest.MonkeyPatch, missing: str) -> None:
+    for name, value in DEPLOYED.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv(missing)
+    with pytest.raises(SettingsError, match=missing):
+        create_saga_worker(load_settings())
 
 
 @pytest.mark.parametrize(
@@ -186,5 +207,25 @@ async def test_metrics_say_how_far_it_is(monkeypatch: pytest.MonkeyPatch, home: 
         "erp_worker_position 7.0",
         "erp_worker_lag_events 2.0",
         "erp_worker_events_total 8.0",
+    ):
+        assert f"\n{line}\n" in text
+
+
+async def test_metrics_say_what_sagas_do(monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
+    monkeypatch.setenv("ERP_HOME", str(home))
+    worker = create_saga_worker(load_settings())
+    worker.status.heard, worker.status.letters = 5, 2
+    for seconds in (0.004, 0.004, 0.02, 60.0):
+        worker.status.turn.note(seconds)
+    registry = CollectorRegistry()
+    registry.register(SagaMetrics(worker))
+    text = generate_latest(registry).decode()
+    for line in (
+        "erp_saga_heard_events_total 5.0",
+        "erp_saga_dead_letters 2.0",
+        'erp_saga_turn_seconds_bucket{le="0.005"} 2.0',
+        'erp_saga_turn_seconds_bucket{le="0.025"} 3.0',
+        'erp_saga_turn_seconds_bucket{le="+Inf"} 4.0',
+        "erp_saga_turn_seconds_count 4.0",
     ):
         assert f"\n{line}\n" in text

@@ -212,9 +212,8 @@ class Breaker:
         return wrapped
 
     def stand_in(self, rig: Rig) -> None:
-        rig.store.append = self.wrap(rig.store.append)  # type: ignore[method-assign]
-        rig.bus.execute = self.wrap(rig.bus.execute)  # type: ignore[method-assign]
-        rig.pool.rows = self.wrap(rig.pool.rows)  # type: ignore[method-assign]
+        for part, name in ((rig.store, "append"), (rig.bus, "execute"), (rig.pool, "rows")):
+            setattr(part, name, self.wrap(getattr(part, name)))
 
 
 @pytest.mark.parametrize("after", [False, True])
