@@ -38,7 +38,8 @@ What holds:
   the next step yet returns it then. Steps that another cause has led to go on independently.
 - What a person or time must mend (a code in `WAITS_FOR`), and what passes by itself (the store or a gateway
   cannot be reached), is no refusal: the step waits, visibly, holds up those behind it, and is tried again.
-  With `tries_max` it is given up after so many tries, and `react` hears `StepRefused` with its code.
+  With `tries_max` it is given up after so many tries, and `react` hears `StepRefused` with its code: that of
+  the error, or of one without its name (`unavailable`, `gateway_timeout`).
 - Every command has an idempotency key made of the saga, the causing event, the step's name and its attempt. A
   decision is in the log before its first command is sent, so after a crash the same commands are sent again.
 - An event that was noticed changes nothing when it comes again; events of one stream come in order, those of

@@ -7,6 +7,7 @@ under the same keys, and gets the same answers.
 
 import asyncio
 import logging
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -195,9 +196,10 @@ class Turn:
             try:
                 return await tools.bus.execute(command, context)
             except (Unavailable, ConcurrencyConflict) as error:
-                if pause_s is None:
-                    code: str = getattr(error, "code", "unavailable")
-                    return _Waits(code, str(error), {}, tools.retry_s)
+                # Whoever gives such an error a class of its own has been patient already.
+                is_ours = type(error) in {Unavailable, ConcurrencyConflict}
+                if pause_s is None or not is_ours:
+                    return _Waits(_code(error), str(error), {}, tools.retry_s)
                 await asyncio.sleep(pause_s)
             except (DomainError, CommandError) as error:
                 if error.code in self._saga.WAITS_FOR:
@@ -240,6 +242,12 @@ class Turn:
 
 def _waits(saga: Saga) -> bool:
     return any(each.status is StepStatus.WAITING for each in saga.steps)
+
+
+def _code(error: Exception) -> str:
+    """The error's code; of one without, its name: `gateway_timeout`."""
+    code: str | None = getattr(error, "code", None)
+    return code or re.sub(r"(?<!^)([A-Z])", r"_\1", type(error).__name__).lower()
 
 
 def _request_hash(step: StepRecord) -> bytes:

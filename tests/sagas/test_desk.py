@@ -1,6 +1,7 @@
 """What people see of sagas and do to them: at the desk, and over HTTP."""
 
 from collections.abc import AsyncIterator
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from api.errors import NotFound
 from api.routing import Query
 from api.sagas import SagaView, saga_routes
+from commands.permissions import Permissions
 from erp.embedded.address import with_user
 from erp.saga_desk import NoSuchSaga, SagaDesk
 from eventstore.pool import Pool
@@ -97,7 +99,11 @@ async def test_abort_while_somebody_works_on_it(parcels: World, desk: SagaDesk) 
 
 async def view(parcels: World, saga_id: str, tenant: UUID | None = None) -> SagaView:
     (route,) = saga_routes([Courier]).views
-    found = await route.view(Query(parcels.store, tenant or parcels.tenant, {"id": saga_id}))
+    no_vault: Any = None
+    query = Query(
+        parcels.store, no_vault, tenant or parcels.tenant, Permissions(["sagas.sagas:read"]), {"id": saga_id}
+    )
+    found = await route.view(query)
     assert isinstance(found.body, SagaView)
     assert found.version == found.body.version
     return found.body

@@ -11,11 +11,30 @@ import pytest
 from commands.bus import Command
 from domain.shared.errors import Unavailable
 from eventstore.leaf import StoredEvent
+from sagas.base import Happened, Memory, Reaction, Saga, Step, StepRefused
 from sagas.timers import RETRY
-from tests.sagas.parcels import Courier, GateClosed, Load, Ring
+from tests.sagas.parcels import Courier, GateClosed, Load, Parcel, Ring
 from tests.sagas.world import Rig, World, until
 
 pytestmark = pytest.mark.integration
+
+
+class Hasty(Saga):
+    """Tries three times to ring."""
+
+    TOPIC = "sagas.test_hasty"
+    STARTS = (Parcel.Sent,)
+
+    @classmethod
+    def keys(cls, happened: Happened) -> list[str]:
+        return [str(happened.stream_id)]
+
+    def react(self, memory: Memory, heard: Any) -> Reaction:
+        if isinstance(heard, StepRefused):
+            return Reaction(end=heard.code)
+        if isinstance(heard, Happened):
+            return Reaction(steps=[Step("ring", Ring(parcel="p"), tries_max=3)])
+        return Reaction(end="rung")
 
 
 class Crash(BaseException):
@@ -169,6 +188,46 @@ async def test_what_passes_by_itself_is_tried_at_once_then_later(parcels: World)
     async with rig.running("alarm"):
         await until(lambda: _is(parcels, parcel, "resting"))
     assert await parcels.loaded() == (str(parcel),)
+
+
+class BridgeClosed(Unavailable):
+    """What is beyond it cannot be reached."""
+
+
+async def test_what_was_waited_for_already_is_not_tried_at_once_again(parcels: World) -> None:
+    parcel = await parcels.send()
+    rig = await parcels.rig(retry_s=60.0)
+
+    async def fail(_: Command) -> None:
+        raise BridgeClosed("No way.")
+
+    rig.bus.before = fail
+    await hear_all(rig, parcels.events())
+    saga = await parcels.saga(parcel)
+    assert (saga.status, saga.steps[0].code, saga.steps[0].detail) == ("waiting", "bridge_closed", "No way.")
+    assert len(rig.bus.sent) == 1
+
+
+async def test_it_is_given_up_after_so_many_tries(parcels: World) -> None:
+    parcel = await parcels.send()
+    rig = await parcels.rig(Hasty, retry_s=0.05)
+
+    async def fail(_: Command) -> None:
+        raise BridgeClosed("No way.")
+
+    rig.bus.before = fail
+    async with rig.running("alarm"):
+        await rig.runner.hear(Hasty, parcels.events()[0])
+
+        async def ended() -> bool:
+            return bool((await rig.store.load_current(Hasty, hasty, parcels.tenant)).ended)
+
+        hasty = Hasty.id_of(parcels.tenant, str(parcel))
+        await until(ended)
+    saga = await rig.store.load_current(Hasty, hasty, parcels.tenant)
+    assert saga.ended == "bridge_closed"
+    assert len(rig.bus.sent) == 3
+    assert saga.steps[0].tries == 3
 
 
 async def test_a_defect_in_a_handler_makes_the_step_wait(parcels: World) -> None:
