@@ -25,7 +25,7 @@ from erp.tokens import issue_token
 from projections.finance.tables import FINANCE_PROJECTIONS
 
 TENANT: Final = "demo"
-PARTS: Final = ("api", "relay", "worker", "postgres", "kafka", "clickhouse")
+PARTS: Final = ("api", "relay", "saga", "worker", "postgres", "kafka", "clickhouse")
 _SERVERS: Final[dict[str, type[SharedServer]]] = {
     "postgres": EmbeddedPostgres,
     "kafka": EmbeddedKafka,

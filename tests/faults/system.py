@@ -64,14 +64,15 @@ class System:
         return Books.new(self.home, f"http://127.0.0.1:{self.port}").opened()
 
     def pid_of(self, part: str) -> int | None:
-        """The process of `relay`, `worker`, `broker` or `clickhouse`; None while there is none."""
+        """The process of `relay`, `worker`, `saga`, `broker` or `clickhouse`; None while there is none."""
         if part == "broker":
             return EmbeddedKafka(self.home.path).pid()
         if part == "clickhouse":
             return EmbeddedClickhouse(self.home.path).pid()
         for child in psutil.Process(self.up.pid).children():
             try:
-                if part in child.cmdline():
+                words = child.cmdline()
+                if part in words and (part == "saga") == ("saga" in words):
                     return child.pid
             except psutil.Error:
                 continue

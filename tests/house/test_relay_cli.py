@@ -47,9 +47,11 @@ def last_position(home: Path) -> int:
 
 
 def child(up: Running, verb: str) -> psutil.Process | None:
+    """The child that runs `erp VERB`; `saga` is the worker of that role, and no other."""
     for process in psutil.Process(up.process.pid).children():
         try:
-            if verb in process.cmdline():
+            words = process.cmdline()
+            if verb in words and (verb == "saga") == ("saga" in words):
                 return process
         except psutil.Error:
             continue

@@ -112,6 +112,15 @@ def test_a_killed_supervisor_leaves_no_worker_and_no_clickhouse(up: Running, hom
 
 
 @pytest.mark.e2e
+def test_under_up_a_killed_saga_worker_comes_back(up: Running) -> None:
+    saga = child(up, "saga")
+    assert saga is not None
+    saga.kill()
+    until(lambda: child(up, "saga") not in {None, saga}, up)
+    until(lambda: "the saga worker ended with code -9; starting it again in 0.5 s" in up.output(), up)
+
+
+@pytest.mark.e2e
 def test_alone_it_brings_its_own_servers_serves_metrics_and_ends_quickly(home: Path) -> None:
     port = free_port()
     running = Running(home, "worker", "--metrics-port", str(port))
