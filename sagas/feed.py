@@ -149,16 +149,21 @@ class Feed:
 
     # From the store
 
-    async def heal(self, late: Sequence[Place]) -> int:
-        """Deliver those of these events that nobody has dealt with and nobody here is at; the last position
-        up to which all is dealt with, 0 if the first is not.
+    async def heal(self, late: Sequence[Place], late_s: float) -> int:
+        """Deliver those of these events that nobody has dealt with and nobody is at; the last position up to
+        which all is dealt with, 0 if the first is not.
+
+        Where a partition comes on, its worker has too much to do, or will notice what is missing: to do the
+        same beside it would only take longer.
         """
         reached, missing = 0, []
         is_all = True
         for place in late:
             if not self._is_settled(place):
                 is_all = False
-                if place.position not in self._in_flight:
+                partition = self._interests.place(place.stream_type, place.stream_id)
+                assert partition is not None, "else it is settled"
+                if place.position not in self._in_flight and not self._positions.is_moving(partition, late_s):
                     missing.append(place.position)
             if is_all:
                 reached = place.position
@@ -181,6 +186,7 @@ class Feed:
         if event.position in self._in_flight or self._positions.is_dealt_with(partition, event.position):
             return
         self._status.healed += 1
+        self._positions.healed(partition, event.position)
         if event.position > track.accepted:
             await self._submit(event, track)
         else:

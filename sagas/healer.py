@@ -127,7 +127,7 @@ class Healer:
         late = await self._log.late(floor, late_s=self._late_s, limit=_PAGE_EVENTS)
         if not late:
             return False
-        reached = await self._feed.heal(late)
+        reached = await self._feed.heal(late, self._late_s)
         await self._positions.raise_floor(reached)
         return reached == late[-1].position and len(late) == _PAGE_EVENTS
 

@@ -12,7 +12,9 @@ from eventstore.packing import Partition
 from eventstore.pool import Pool
 
 _EVERYWHERE: Final = Partition("", 0)
-_LOAD: Final = "SELECT topic, partition, position FROM erp.partition_positions WHERE consumer_group = %s"
+_LOAD: Final = """
+    SELECT topic, partition, position, extract(epoch FROM clock_timestamp() - moved_at)::float8
+      FROM erp.partition_positions WHERE consumer_group = %s"""
 _MOVE: Final = """
     INSERT INTO erp.partition_positions AS p (consumer_group, topic, partition, position)
     SELECT %s, t.topic, t.partition, t.position
@@ -63,13 +65,16 @@ class Positions:
         self._group = group
         self._tracks: dict[Partition, Track] = {}
         self._kept: dict[Partition, int] = {}
+        self._age_s: dict[Partition, float] = {}
+        self._healed: dict[Partition, int] = {}
         self.floor = 0
         """Everything up to it is dealt with in all partitions."""
 
     async def load(self) -> None:
         """Learn what others have dealt with."""
         rows = await self._pool.rows(_LOAD, [self._group])
-        self._kept = {Partition(topic, number): position for topic, number, position in rows}
+        self._kept = {Partition(topic, number): position for topic, number, position, _ in rows}
+        self._age_s = {Partition(topic, number): age_s for topic, number, _, age_s in rows}
         self.floor = max(self.floor, self._kept.pop(_EVERYWHERE, 0))
         for partition, track in self._tracks.items():
             track.skip_to(max(self.floor, self._kept.get(partition, 0)))
@@ -87,6 +92,15 @@ class Positions:
             return True
         track = self._tracks.get(partition)
         return track is not None and track.is_done(position)
+
+    def healed(self, partition: Partition, position: int) -> None:
+        """Up to here it was brought on from the store."""
+        self._healed[partition] = position
+
+    def is_moving(self, partition: Partition, within_s: float) -> bool:
+        """Whether somebody who has it from Kafka has brought it on, so many seconds ago at most."""
+        moved = self._kept.get(partition, 0) > self._healed.get(partition, 0)
+        return moved and self._age_s.get(partition, within_s) < within_s
 
     async def save(self) -> None:
         """Keep in Postgres what was dealt with since the last time."""

@@ -180,6 +180,22 @@ async def _heals(*rigs: Rig) -> bool:
     return any(each.status.is_healer for each in rigs)
 
 
+async def test_the_healer_leaves_alone_a_partition_that_comes_on(parcels: World) -> None:
+    """Another worker has more than it can do: it is not done twice."""
+    parcel = await parcels.send()
+    for _ in range(10):
+        await parcels.recall(parcel)
+    busy, idle_one = await parcels.rig(), await parcels.rig(late_s=0.5)
+    values = of_interest(busy, messages(logged(parcels)))
+    async with idle_one.running():
+        for value in values:
+            assert await busy.feed.take([value])
+            await until(lambda: idle(busy))
+            await busy.feed.save()
+            await asyncio.sleep(0.2)
+    assert idle_one.status.healed <= 1
+
+
 async def test_the_healer_leaves_alone_what_is_under_way_here(parcels: World) -> None:
     parcel = await parcels.send()
     rig = await parcels.rig(late_s=0.05)
