@@ -13,7 +13,7 @@ from typing import Final
 
 from domain.finance.account import AccountType
 from projections.finance.tables import BUCKET, DAILY_BALANCES
-from projections.finance.view import View
+from projections.view import View
 
 _ONE_DAY: Final = timedelta(days=1)
 

@@ -14,7 +14,7 @@ from uuid import UUID
 
 from domain.shared.money import amount_text
 from projections.finance.ledger import document_no
-from projections.finance.view import View
+from projections.view import View
 
 EntryListStatus = Literal["draft", "posted", "reversed"]
 

@@ -13,7 +13,7 @@ from domain.shared.money import amount_text
 from projections.finance.balances import booked_before
 from projections.finance.tables import BUCKET
 from projections.finance.trial_balance import required_account
-from projections.finance.view import View
+from projections.view import View
 
 _ZERO: Final = Decimal(0)
 # A long ledger does not keep other requests waiting.

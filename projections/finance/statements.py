@@ -19,7 +19,7 @@ from projections.finance.balances import (
     booked_until,
     less,
 )
-from projections.finance.view import View
+from projections.view import View
 
 ByCurrency = Mapping[str, str]
 """Amounts by currency, in order of the currencies."""

@@ -9,7 +9,7 @@ from datetime import date
 from domain.finance.account import AccountNotFound, AccountType
 from domain.shared.money import amount_text
 from projections.finance.balances import AccountName, Booked, account_names, booked_until
-from projections.finance.view import View
+from projections.view import View
 
 
 @dataclass(frozen=True, slots=True)

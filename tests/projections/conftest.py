@@ -1,5 +1,6 @@
 """A ClickHouse for these tests, and a database in it for each."""
 
+import asyncio
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -56,3 +57,10 @@ async def clickhouse(clickhouse_url: str) -> AsyncIterator[ClickHouse]:
     """A client of a database with nothing in it."""
     async with ClickHouse(lambda: clickhouse_url) as client:
         yield client
+
+
+@pytest.fixture(scope="module")
+def runner() -> Iterator[asyncio.Runner]:
+    """A loop of their own, for tests with Hypothesis, which runs no async ones."""
+    with asyncio.Runner() as runner:
+        yield runner

@@ -26,7 +26,7 @@ from projections.finance.trial_balance import (
     TrialBalance,
     TrialBalanceRow,
 )
-from tests.projections.finance.shelf import Happened
+from tests.projections.shelf import Happened
 
 TYPES = {
     "1000": AccountType.ASSET,

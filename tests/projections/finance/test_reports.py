@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Callable, Sequence
 from datetime import date
 from decimal import Decimal
-from itertools import pairwise
 from typing import Any
 from uuid import UUID
 
@@ -19,7 +18,7 @@ from projections.finance.tables import BUCKET, FINANCE_PROJECTIONS
 from projections.finance.trial_balance import account_balance, trial_balance
 from projections.reading import View
 from tests.projections.finance.model import TYPES, YEARS, Books, Entry, Line
-from tests.projections.finance.shelf import Shelf
+from tests.projections.shelf import Shelf, splits
 
 TENANTS = (UUID(int=1), UUID(int=2))
 DAYS = st.dates(date(2024, 12, 25), date(2027, 2, 5)) | st.sampled_from(
@@ -95,17 +94,6 @@ def _act(books: Books, step: str, entry: Entry, which: int, position: int) -> in
     else:
         books.post(entry, position)
     return 1
-
-
-@st.composite
-def splits(draw: st.DrawFn, end: int, step: int) -> list[tuple[int, int]]:
-    """Ranges that cover everything up to a whole step, in order but for some that are repeated."""
-    last = end // step
-    marks = sorted({0, last, *draw(st.lists(st.integers(0, last), max_size=2))})
-    ranges = [(low * step, high * step) for low, high in pairwise(marks)]
-    if ranges:
-        ranges += draw(st.lists(st.sampled_from(ranges), max_size=1))
-    return ranges
 
 
 # An example takes a second, and shrinking many of them.

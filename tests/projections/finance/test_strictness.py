@@ -7,9 +7,8 @@ import pytest
 
 from projections.declaration import Projection
 from projections.finance.tables import ACCOUNTS, BUCKET, DAILY_BALANCES, ENTRIES, FISCAL_YEARS, LINES
-from tests.projections.finance.shelf import Happened, Shelf
+from tests.projections.shelf import MISSING, Happened, Shelf, without_missing
 
-MISSING = object()
 LINE: dict[str, Any] = {
     "account": "1000",
     "debit": "1.00",
@@ -37,10 +36,6 @@ AMOUNTS = ["", "abc", "1.00001", "1e2", "-1.00", " 1", "1,00", "1.", ".5", "NaN"
 def of_line(**changes: Any) -> dict[str, Any]:
     """An entry whose second line is different."""
     return {"lines": [LINE, without_missing(LINE | changes)]}
-
-
-def without_missing(data: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in data.items() if value is not MISSING}
 
 
 UNREADABLE_POSTINGS: dict[str, tuple[dict[str, Any] | str, tuple[Projection, ...]]] = {

@@ -1,20 +1,27 @@
-"""The tables of finance in a real ClickHouse: events are put into the log copy by hand, ranges projected at
-will.
+"""Tables of some projections in a real ClickHouse: events are put into the log copy by hand, ranges projected
+at will.
 """
 
-from collections.abc import Collection, Iterable
+import asyncio
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
-from uuid import UUID
+from urllib.parse import urlsplit, urlunsplit
+from uuid import UUID, uuid4
 
+import clickhouse_connect
 import orjson
+from hypothesis import strategies as st
 
 from projections import log_copy
 from projections.clickhouse import ClickHouse, StatementFailed
 from projections.declaration import Projection, table_of
 from projections.filling import rows_sql
-from projections.finance.tables import FINANCE_PROJECTIONS
 from projections.reading import Proof, Standing, Table, View
+
+MISSING = object()
 
 
 @dataclass(frozen=True)
@@ -31,6 +38,7 @@ class Happened:
     series: str = ""
     number: int = 0
     schema_version: int = 1
+    recorded_at: str = "2026-07-01 12:00:00.000000"
 
     def as_json(self) -> bytes:
         """A row of the log copy."""
@@ -43,6 +51,7 @@ class Shelf:
     """Log copy and tables, empty at first."""
 
     clickhouse: ClickHouse
+    projections: Sequence[Projection]
     instance: UUID | None = None
     done: dict[str, int] = field(default_factory=dict)
     """How far each projection is."""
@@ -51,10 +60,10 @@ class Shelf:
         """Empty tables, made where they are missing."""
         if self.instance is None:
             self.instance = (await log_copy.prepare(self.clickhouse)).instance
-            for each in FINANCE_PROJECTIONS:
+            for each in self.projections:
                 await self.clickhouse.command(each.create_table(_table(each)))
         self.done = {}
-        for name in (log_copy.NAME, *map(_table, FINANCE_PROJECTIONS)):
+        for name in (log_copy.NAME, *map(_table, self.projections)):
             await self.clickhouse.command(f"TRUNCATE TABLE {name}")
 
     async def record(self, events: Iterable[Happened]) -> None:
@@ -93,10 +102,39 @@ class Shelf:
         assert self.instance is not None
         tables = {
             each.name: Table(each.name, 1, self.instance, self.done.get(each.name, 0), each.definition.step)
-            for each in FINANCE_PROJECTIONS
+            for each in self.projections
         }
         return View(self.clickhouse, tenant, Standing(position, tables), Proof(self.instance, 0, 0.0))
 
 
 def _table(projection: Projection) -> str:
     return table_of(projection.name, 1)
+
+
+@contextmanager
+def shelf_with(server_url: str, runner: asyncio.Runner, projections: Sequence[Projection]) -> Iterator[Shelf]:
+    """A shelf in a database of its own, with nothing in it at first."""
+    name = f"shelf_{uuid4().hex}"
+    url = urlunsplit(urlsplit(server_url)._replace(path=f"/{name}"))
+    with clickhouse_connect.get_client(dsn=server_url) as admin:
+        admin.command(f"CREATE DATABASE {name}")
+        clickhouse = ClickHouse(lambda: url)
+        yield Shelf(clickhouse, projections)
+        runner.run(clickhouse.__aexit__())
+        admin.command(f"DROP DATABASE {name} SYNC")
+
+
+@st.composite
+def splits(draw: st.DrawFn, end: int, step: int = 1) -> list[tuple[int, int]]:
+    """Ranges that cover everything up to a whole step, in order but for some that are repeated."""
+    last = end // step
+    marks = sorted({0, last, *draw(st.lists(st.integers(0, last), max_size=2))})
+    ranges = [(low * step, high * step) for low, high in pairwise(marks)]
+    if ranges:
+        ranges += draw(st.lists(st.sampled_from(ranges), max_size=1))
+    return ranges
+
+
+def without_missing(data: dict[str, Any]) -> dict[str, Any]:
+    """Without the fields that are `MISSING`."""
+    return {name: value for name, value in data.items() if value is not MISSING}

@@ -1,4 +1,4 @@
-"""What a report of finance needs of whoever asks."""
+"""What a report needs of whoever asks."""
 
 from typing import Any, Protocol
 from uuid import UUID
