@@ -159,6 +159,10 @@ HEADERS: Final[Json] = {
         "description": "RFC 7240: how long it would have waited.",
         "schema": {"type": "string", "pattern": "^wait=[0-9]+$"},
     },
+    "Link": {
+        "description": "RFC 8288: where a list as CSV goes on, if it does.",
+        "schema": {"type": "string"},
+    },
     "CorrelationId": {
         "description": "That of the request, or one made for it.",
         "schema": {"type": "string"},

@@ -41,10 +41,9 @@ def page(item: Json) -> Json:
 
 def report_operation(route: ReportRoute, context: ContextRoutes, schemas: Schemas) -> Json:
     """A report."""
-    columns = ", ".join(each.name for each in fields(route.row))
     content = {
         JSON_TYPE: {"schema": {"allOf": [_standing(route.params), schemas.of(route.answer)]}},
-        CSV_TYPE: {"schema": {"type": "string", "description": f"RFC 4180, with the columns {columns}."}},
+        CSV_TYPE: _table(route.row),
     }
     answered = headers("ProjectionPosition", "DiscardedEvents", "PreferenceApplied")
     return _asked(route, context, schemas, content, answered)
@@ -52,9 +51,15 @@ def report_operation(route: ReportRoute, context: ContextRoutes, schemas: Schema
 
 def search_operation(route: SearchRoute, context: ContextRoutes, schemas: Schemas) -> Json:
     """A list."""
-    content = {JSON_TYPE: {"schema": page(schemas.of(route.item))}}
-    answered = headers("ProjectionPosition", "DiscardedEvents", "PreferenceApplied")
+    content = {JSON_TYPE: {"schema": page(schemas.of(route.item))}, CSV_TYPE: _table(route.item)}
+    answered = headers("ProjectionPosition", "DiscardedEvents", "PreferenceApplied", "Link")
     return _asked(route, context, schemas, content, answered, "Limit", "Cursor")
+
+
+def _table(row: type) -> Json:
+    """Rows of this dataclass as CSV."""
+    columns = ", ".join(each.name for each in fields(row))
+    return {"schema": {"type": "string", "description": f"RFC 4180, with the columns {columns}."}}
 
 
 def _asked(

@@ -74,8 +74,9 @@ class SearchRoute:
     """GET of a list out of the read side, in pages.
 
     Attributes:
-        item: the dataclass of what is in it.
+        item: the dataclass of what is in it; its fields are the columns of the CSV.
         kind: what its cursors are good for.
+        file_name: what the CSV is called when it is saved, without `.csv`.
     """
 
     path: str
@@ -84,3 +85,4 @@ class SearchRoute:
     params: type[ReportParams]
     item: type
     kind: str
+    file_name: str

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any, Final, TypeVar
+from urllib.parse import urlencode
 
 import orjson
 from pydantic import ValidationError
@@ -115,8 +116,7 @@ class ReportEndpoint:
         return orjson.dumps(told, option=orjson.OPT_UTC_Z), [JSON]
 
     def _csv(self, _: Answered, __: ReportParams, rows: Sequence[Any]) -> tuple[bytes, list[Header]]:
-        disposition = f'attachment; filename="{self._route.file_name}.csv"'.encode()
-        return csv_text(self._route.row, rows), [_CSV, (b"content-disposition", disposition)]
+        return _file(self._route.file_name, self._route.row, rows)
 
 
 class SearchEndpoint:
@@ -130,16 +130,19 @@ class SearchEndpoint:
         """A page, and the cursor of the next one."""
         route = self._route
         caller = await self._asker.caller(call, route.permission)
-        media_type(call, (JSON_TYPE,))
+        wants_csv = media_type(call, (JSON_TYPE, CSV_TYPE)) == CSV_TYPE
         given, params = parsed(call, route.params, "limit", "cursor")
         after = cursor_position(route.kind, given["cursor"]) if "cursor" in given else 0
         more = {"limit": limit(given), "after": after}
         answered = await self._asker.ask(call, caller, route, given, params, **more)
         page = answered.answer
         following = None if page.next_after is None else cursor(route.kind, page.next_after)
+        standing = [*_standing(call, answered), _VARY, NO_STORE]
+        if wants_csv:
+            body, headers = _file(route.file_name, route.item, page.items)
+            return Reply(200, body, [*headers, *_next(given, following), *standing])
         told = {"items": page.items, "next_cursor": following}
-        body = orjson.dumps(told, option=orjson.OPT_UTC_Z)
-        return Reply(200, body, [JSON, *_standing(call, answered), NO_STORE])
+        return Reply(200, orjson.dumps(told, option=orjson.OPT_UTC_Z), [JSON, *standing])
 
 
 def parsed(call: Call, model: type[P], *more: str) -> tuple[Mapping[str, str], P]:
@@ -160,6 +163,19 @@ def parsed(call: Call, model: type[P], *more: str) -> tuple[Mapping[str, str], P
             raise NotFound("Nothing can have that name.") from None
         told = [(each["loc"], each["msg"].removeprefix("Value error, ")) for each in found]
         raise invalid(told, own) from None
+
+
+def _file(name: str, row: type, rows: Sequence[Any]) -> tuple[bytes, list[Header]]:
+    """Rows as CSV, to be saved under a name."""
+    disposition = f'attachment; filename="{name}.csv"'.encode()
+    return csv_text(row, rows), [_CSV, (b"content-disposition", disposition)]
+
+
+def _next(given: Mapping[str, str], following: str | None) -> list[Header]:
+    """Where a list goes on that has no place for a cursor in itself (RFC 8288)."""
+    if following is None:
+        return []
+    return [(b"link", f'<?{urlencode({**given, "cursor": following})}>; rel="next"'.encode())]
 
 
 def _standing(call: Call, answered: Answered) -> list[Header]:

@@ -159,5 +159,6 @@ SEARCHES: Final = (
         params=_EntriesParams,
         item=ListedEntry,
         kind="finance.journal_entry",
+        file_name="journal-entries",
     ),
 )

@@ -309,7 +309,30 @@ async def test_entries_are_found_page_by_page(world, client):
         "known_at=2026-01-01T00:00:00Z",
     ):
         assert (await client.get(f"{ENTRIES}?{wrong}")).status_code == 400, wrong
-    assert (await client.get(ENTRIES, headers=CSV)).status_code == 406
+    assert (await client.get(ENTRIES, headers={"Accept": "application/pdf"})).status_code == 406
+
+
+async def test_a_list_as_csv(world, client):
+    """A page of it; what cannot be in the table, the way to the next page, is a header."""
+    world.read_side.answer = ListedEntries((listed("a"), listed("b, c")), 42)
+    query = {"account": "1122", "reference": "a & ü", "limit": "2"}
+    answer = await client.get(ENTRIES, params=query, headers=CSV)
+    assert answer.headers["content-type"] == "text/csv; charset=utf-8; header=present"
+    assert answer.headers["content-disposition"] == 'attachment; filename="journal-entries.csv"'
+    assert answer.headers["x-projection-position"] == "7"
+    rows = list(csv.DictReader(io.StringIO(answer.text, newline="")))
+    assert [(each["reference"], each["accounts"]) for each in rows] == [("a", '["1"]'), ("b, c", '["1"]')]
+    following = answer.links["next"]["url"]
+    world.read_side.answer = ListedEntries((), None)
+    answer = await client.get(answer.url.join(following), headers=CSV)
+    assert {name: asked(world)[name] for name in ("after", "limit", "account", "reference")} == {
+        "after": 42,
+        "limit": 2,
+        "account": "1122",
+        "reference": "a & ü",
+    }
+    assert answer.text.count("\r\n") == 1
+    assert "link" not in answer.headers
 
 
 @pytest.mark.parametrize("path", [TRIAL_BALANCE, ENTRIES, LEDGER])
@@ -338,7 +361,7 @@ async def test_reports_are_described(client):
     assert "404" not in paths[TRIAL_BALANCE]["get"]["responses"]
     assert paths[TRIAL_BALANCE]["get"]["operationId"] == "finance.trial_balance"
     search = paths[ENTRIES]["get"]
-    assert set(search["responses"]["200"]["content"]) == {"application/json"}
+    assert set(search["responses"]["200"]["content"]) == {"application/json", "text/csv"}
     assert {"account", "from", "to", "status", "reference"} == {
         each["name"] for each in search["parameters"] if "name" in each
     }
