@@ -31,6 +31,8 @@ from erp.gateways import gateway_of
 from erp.settings import Settings
 from projections.declaration import Projection, ProjectionQuery
 from projections.finance import FINANCE_PROJECTIONS, FINANCE_QUERIES
+from projections.inventory import INVENTORY_PROJECTIONS, INVENTORY_QUERIES
+from projections.sales import SALES_PROJECTIONS, SALES_QUERIES
 from sagas.base import Saga
 
 
@@ -74,12 +76,16 @@ CONTEXTS: Final = (
         aggregates=(Item, Stock),
         handlers=INVENTORY_HANDLERS,
         routes=INVENTORY,
+        projections=INVENTORY_PROJECTIONS,
+        queries=INVENTORY_QUERIES,
     ),
     Context(
         name="sales",
         aggregates=(Order, PricingPolicy),
         handlers=SALES_HANDLERS,
         routes=SALES,
+        projections=SALES_PROJECTIONS,
+        queries=SALES_QUERIES,
     ),
     Context(name="sagas", aggregates=(), handlers={}, routes=saga_routes(SAGAS)),
 )

@@ -3,6 +3,7 @@
 from typing import Final
 
 from api.inventory.current import ItemView, StockView, item, items, stock
+from api.inventory.reports import REPORTS, SEARCHES
 from api.routing import CommandRoute, ContextRoutes, ListRoute, ViewRoute
 from commands.inventory import (
     AdjustStock,
@@ -45,4 +46,6 @@ INVENTORY: Final = ContextRoutes(
         ViewRoute(_STOCK, "inventory.stock:read", StockView, stock),
     ),
     lists=(ListRoute(ITEMS, "inventory.items:read", ItemView, "inventory.item", items),),
+    reports=REPORTS,
+    searches=SEARCHES,
 )

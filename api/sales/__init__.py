@@ -4,6 +4,7 @@ from typing import Final
 
 from api.routing import CommandRoute, ContextRoutes, ViewRoute
 from api.sales.current import OrderView, PricingPolicyView, order, pricing_policy
+from api.sales.reports import REPORTS, SEARCHES
 from commands.sales import (
     AddOrderLine,
     CancelOrder,
@@ -35,4 +36,6 @@ SALES: Final = ContextRoutes(
         ViewRoute(_ORDER, "sales.orders:read", OrderView, order),
         ViewRoute(PRICING_POLICY, "sales.orders:read", PricingPolicyView, pricing_policy),
     ),
+    reports=REPORTS,
+    searches=SEARCHES,
 )

@@ -3,16 +3,20 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, date, datetime
 from typing import Any
+from uuid import UUID
 
 from commands.bus import Answer
 from commands.finance import OpenAccount, OpenFiscalYear, PostJournalEntry
+from commands.inventory import ReceiveStock, RegisterItem, ReserveStock
+from commands.sales import ConfirmOrder, PlaceOrder, ReturnOrder, ShipOrder
 from domain.finance.account import AccountType
 from erp.contexts import aggregates, handlers, projections
 from erp.embedded.address import with_user
 from eventstore.codec import Codec
 from eventstore.store import EventStore
+from eventstore.vault import Vault
 from projections.clickhouse import ClickHouse
 from projections.finance.tables import DAILY_BALANCES
 from projections.projector import Projector
@@ -35,8 +39,11 @@ class Companies:
     read_side: ReadSide
 
     def company(self) -> Company:
-        """A tenant with nothing in its books."""
-        return Company(self.store, handlers(), new_tenant(self.owner_url))
+        """A tenant with nothing in its books, on the tenth of February 2026."""
+        vault = Vault(self.store.rows, bytes(32))
+        made = Company(self.store, handlers(), new_tenant(self.owner_url), vault=vault)
+        made.now = datetime(2026, 2, 10, 12, tzinfo=UTC)
+        return made
 
     async def fill_a_bucket(self) -> None:
         """Let the log go on to the end of a bucket of daily balances, with events of nobody's books, and wait
@@ -93,3 +100,43 @@ async def post(company: Company, amount: str, mark: str, *, draft: bool = False,
         **more,
     }
     return await company.execute(PostJournalEntry.model_validate(entry))
+
+
+async def keep_stock(company: Company, amount: str, mark: str) -> None:
+    """An item named by the mark, of which ten came in and two were promised."""
+    item = {
+        "sku": mark,
+        "name": f"{mark} bolt",
+        "unit": "pcs",
+        "valuation": "fifo",
+        "currency": "EUR",
+        "reorder_point": "10",
+    }
+    await company.execute(RegisterItem.model_validate(item))
+    at = {"warehouse": f"{mark} main", "sku": mark}
+    goods = {**at, "quantity": "10", "unit_cost": amount, "reference": mark}
+    await company.execute(ReceiveStock.model_validate(goods))
+    await company.execute(ReserveStock.model_validate({**at, "reservation_id": mark, "quantity": "2"}))
+
+
+async def sell(company: Company, amount: str, mark: str) -> Answer:
+    """An order by and of the mark that was confirmed and shipped; another one came back."""
+    address = {"name": "Erika", "line1": "", "city": "Köln", "postal_code": "51147", "country": "DE"}
+    placed = PlaceOrder.model_validate(
+        {
+            "customer_id": mark,
+            "customer_tier": "bronze",
+            "currency": "EUR",
+            "warehouse": f"{mark} main",
+            "lines": [{"sku": mark, "name": mark, "quantity": "1", "unit_price": amount}],
+            "shipping_address": {name: text or mark for name, text in address.items()},
+            "payment": {"method": "card", "token": "tok_ok"},
+        }
+    )
+    for goes_back in (True, False):
+        order = await company.execute(placed)
+        await company.execute(ConfirmOrder(id=order.id, revision=1, payment_id=UUID(int=17)))
+        await company.execute(ShipOrder(id=order.id))
+        if goes_back:
+            await company.execute(ReturnOrder(id=order.id, reason=mark))
+    return order

@@ -7,12 +7,11 @@ from typing import Any
 import orjson
 import pytest
 
-from api.finance import FINANCE
 from commands.finance import ReverseJournalEntry
 from domain.shared.errors import DomainError
-from erp.contexts import projections, queries
+from erp.contexts import CONTEXTS, projections, queries
 from tests.dsl import Company
-from tests.projections.companies import Companies, companies, open_books, post
+from tests.projections.companies import Companies, companies, keep_stock, open_books, post, sell
 
 pytestmark = pytest.mark.integration
 
@@ -24,6 +23,11 @@ EXAMPLES: Mapping[str, Mapping[str, Any]] = {
     "finance.balance_sheet": {"as_of": LAST_DAY},
     "finance.income_statement": {"first": date(2026, 1, 1), "last": LAST_DAY},
     "finance.journal_entries": {"limit": 100},
+    "inventory.stock_levels": {"limit": 100},
+    "inventory.movements": {"limit": 100},
+    "inventory.stock_valuation": {"as_of": LAST_DAY},
+    "sales.orders": {"limit": 100},
+    "sales.revenue": {"group_by": "sku"},
 }
 """With what each query is asked here; one that is not in it fails the tests below."""
 
@@ -41,6 +45,8 @@ async def trade(company: Company, mark: str, amount: str) -> set[str]:
     reversal = ReverseJournalEntry(id=taken_back.id, posting_date=date(2026, 2, 1), reason=mark)
     ids = [posted.id, taken_back.id, (await company.execute(reversal)).id]
     ids.append((await post(company, amount, mark, draft=True)).id)
+    await keep_stock(company, amount, mark)
+    ids.append((await sell(company, amount, mark)).id)
     return {mark, amount, *map(str, ids)}
 
 
@@ -96,8 +102,9 @@ async def test_no_answer_shows_a_trace_of_another_tenant(shared: Companies) -> N
 def test_what_can_be_asked_is_registered() -> None:
     """Whatever has a route is in the registry, and so is tried above; and it reads what somebody fills."""
     registered = {each.name for each in queries()}
-    assert {route.query.name for route in FINANCE.reports} <= registered
-    assert {route.query.name for route in FINANCE.searches} <= registered
+    for context in CONTEXTS:
+        assert {route.query.name for route in context.routes.reports} <= registered
+        assert {route.query.name for route in context.routes.searches} <= registered
     filled = {each.name for each in projections()}
     for query in queries():
         assert {each.name for each in query.reads} <= filled
