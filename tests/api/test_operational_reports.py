@@ -1,4 +1,4 @@
-"""Reports of stock and orders: what is asked of the read side, and what clients are told."""
+"""Reports of stock, orders and sagas: what is asked of the read side, and what clients are told."""
 
 from collections.abc import AsyncIterator
 from datetime import UTC, date, datetime
@@ -9,11 +9,14 @@ import httpx
 import pytest
 
 from api.inventory import INVENTORY
+from api.routing import ContextRoutes
+from api.saga_list import SEARCHES as SAGA_SEARCHES
 from api.sales import SALES
 from domain.finance.fiscal_calendar import FiscalCalendar, calendar_id
 from projections.inventory.movements import Movement, Movements
 from projections.inventory.stock_levels import StockLevel, StockLevels
 from projections.inventory.valuation import StockValuation, ValuationRow
+from projections.sagas.listed import ListedSaga, ListedSagas
 from projections.sales.orders import ListedOrder, ListedOrders
 from projections.sales.revenue import Revenue, RevenueRow, RevenueSums
 from tests.api.world import TENANT, World
@@ -23,6 +26,7 @@ MOVEMENTS = "/v1/inventory/movements"
 VALUATION = "/v1/inventory/valuation"
 ORDERS = "/v1/sales/orders"
 REVENUE = "/v1/sales/revenue"
+SAGAS = "/v1/sagas"
 CSV = {"Accept": "text/csv"}
 DAY = date(2026, 2, 3)
 NOON = datetime(2026, 2, 3, 12, tzinfo=UTC)
@@ -58,7 +62,8 @@ EARNED = Revenue(
 
 @pytest.fixture
 def world() -> World:
-    return World(contexts=(INVENTORY, SALES))
+    sagas = ContextRoutes(name="sagas", commands=(), searches=SAGA_SEARCHES)
+    return World(contexts=(INVENTORY, SALES, sagas))
 
 
 @pytest.fixture
@@ -184,6 +189,37 @@ async def test_revenue(world, client):
     assert csv.text == "group,currency,shipped,returned,revenue\r\nA1,EUR,18.00,9.00,9.00\r\n"
 
 
+@pytest.mark.parametrize("type_", ["sagas.order_to_cash", "order_to_cash"])
+async def test_sagas(world, type_):
+    """Their types with and without what all of them begin with."""
+    waiting = ListedSaga(
+        *(ID, "sagas.order_to_cash", "o-1", "waiting", None, "book", "finance.period_closed", "It is."),
+        started_at=NOON,
+        updated_at=NOON,
+    )
+    world.read_side.answer = ListedSagas((waiting,), None)
+    async with world.client("auditor") as client:
+        answer = await client.get(SAGAS, params={"type": type_, "status": "waiting"})
+        assert (await client.get(f"{SAGAS}?type=Order")).status_code == 400
+        assert (await client.get(f"{SAGAS}?status=open")).status_code == 400
+    assert answer.json()["items"] == [
+        {
+            "id": str(ID),
+            "type": "sagas.order_to_cash",
+            "key": "o-1",
+            "status": "waiting",
+            "outcome": None,
+            "step": "book",
+            "code": "finance.period_closed",
+            "detail": "It is.",
+            "started_at": "2026-02-03T12:00:00Z",
+            "updated_at": "2026-02-03T12:00:00Z",
+        }
+    ]
+    wanted = {"type": "sagas.order_to_cash", "status": "waiting"}
+    assert asked(world) == {"known_at": None, "limit": 100, "after": 0, **wanted}
+
+
 @pytest.mark.parametrize(
     "query",
     [
@@ -210,7 +246,7 @@ async def test_bad_parameters(client, query):
     [
         ("storekeeper", {STOCK, MOVEMENTS, VALUATION}),
         ("sales", {STOCK, MOVEMENTS, VALUATION, ORDERS, REVENUE}),
-        ("auditor", {STOCK, MOVEMENTS, VALUATION, ORDERS, REVENUE}),
+        ("auditor", {STOCK, MOVEMENTS, VALUATION, ORDERS, REVENUE, SAGAS}),
         ("cashier", set()),
     ],
 )
@@ -221,6 +257,7 @@ async def test_who_may_read_them(world, role, readable):
         VALUATION: VALUES,
         ORDERS: ListedOrders((), None),
         REVENUE: EARNED,
+        SAGAS: ListedSagas((), None),
     }
     async with world.client(role) as client:
         for path, answer in answers.items():

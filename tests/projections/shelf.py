@@ -39,6 +39,7 @@ class Happened:
     number: int = 0
     schema_version: int = 1
     recorded_at: str = "2026-07-01 12:00:00.000000"
+    stream_type: str = ""
 
     def as_json(self) -> bytes:
         """A row of the log copy."""
