@@ -35,7 +35,8 @@ What holds:
 
 - The steps of one reaction are carried out in order. Once one is done the next is; one that is refused drops
   those behind it, and `react` hears of the refusal. `react` hears of each outcome, so a saga that cannot know
-  the next step yet returns it then. Steps that another cause has led to go on independently.
+  the next step yet returns it then. Steps that another cause has led to, or that are in another lane, go on
+  independently.
 - What a person or time must mend (a code in `WAITS_FOR`), and what passes by itself (the store or a gateway
   cannot be reached), is no refusal: the step waits, visibly, holds up those behind it, and is tried again.
   With `tries_max` it is given up after so many tries, and `react` hears `StepRefused` with its code: that of

@@ -222,6 +222,7 @@ class Process(Aggregate):
                 look=None if step.look is None else Looked(step.look[0].TOPIC, step.look[1]),
                 tries_max=step.tries_max,
                 compensates=step.compensates,
+                lane=step.lane,
             )
 
     def _record(self, event_class: type[events.SagaEvent], **fields: Any) -> None:

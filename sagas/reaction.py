@@ -32,6 +32,7 @@ class Step:
         look: an aggregate that `react` wants to see as it is after the command, in `StepDone.seen`.
         tries_max: after so many tries (a few in quick succession count as one) what stands in its way counts
             as a refusal; None: never.
+        lane: steps that go back to the same event wait for one another only in the same lane.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Step:
     look: tuple[type[Aggregate], UUID] | None = None
     tries_max: int | None = None
     compensates: int | None = None
+    lane: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,6 +50,7 @@ class AskedStep:
         correlation_id: that of the request that it goes back to.
         tries_max: how often it is tried before what stands in its way counts as a refusal; None: for ever.
         compensates: the number of the step that it undoes.
+        lane: steps of one cause wait for one another only in the same lane.
     """
 
     number: int
@@ -62,6 +63,7 @@ class AskedStep:
     look: Looked | None
     tries_max: int | None
     compensates: int | None
+    lane: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +84,11 @@ class StepRecord:
     def is_open(self) -> bool:
         """Whether its outcome is not known yet."""
         return self.status in OPEN
+
+    @property
+    def line(self) -> tuple[UUID, str]:
+        """In which it waits for those before it."""
+        return self.asked.cause, self.asked.lane
 
     def key(self, saga_id: UUID) -> str:
         """The idempotency key of its command: the same however often it is tried."""
@@ -114,20 +121,20 @@ def find(steps: Steps, number: int) -> StepRecord:
 
 
 def open_behind(steps: Steps, step: StepRecord) -> list[int]:
-    """The numbers of the open steps of the same cause that come after it."""
+    """The numbers of the open steps of the same cause and lane that come after it."""
     return [
         each.asked.number
         for each in steps
-        if each.is_open and each.asked.cause == step.asked.cause and each.asked.number > step.asked.number
+        if each.is_open and each.line == step.line and each.asked.number > step.asked.number
     ]
 
 
 def heads(steps: Steps) -> list[StepRecord]:
-    """Of each cause the open step whose turn it is."""
-    first: dict[UUID, StepRecord] = {}
+    """Of each cause and lane the open step whose turn it is."""
+    first: dict[tuple[UUID, str], StepRecord] = {}
     for each in steps:
         if each.is_open:
-            first.setdefault(each.asked.cause, each)
+            first.setdefault(each.line, each)
     return list(first.values())
 
 

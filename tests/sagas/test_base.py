@@ -296,3 +296,30 @@ def test_each_class_has_events_under_its_own_names() -> None:
 
 def test_dropped_is_a_status_of_steps() -> None:
     assert StepStatus("dropped") not in steps.OPEN
+
+
+class Loader(Saga):
+    """Loads two lorries at once: neither waits for the other."""
+
+    TOPIC = "sagas.test_loader"
+    STARTS = (Parcel.Sent,)
+
+    def react(self, memory: Memory, heard: Any) -> Reaction:  # noqa: ARG002 - it always does the same
+        match heard:
+            case Happened():
+                loads = [("red", "left"), ("red", "left"), ("blue", "right"), ("blue", "right")]
+                return Reaction(
+                    steps=[Step("load", Load(lorry=name, parcel="1"), lane=lane) for name, lane in loads]
+                )
+        return NOTHING
+
+
+def test_lanes_do_not_wait_for_one_another() -> None:
+    saga = Loader.blank(Loader.id_of(TENANT, str(PARCEL)))
+    assert saga.notice(sent(), str(PARCEL))
+    assert [each.asked.number for each in steps.heads(saga.steps)] == [1, 3]
+    assert waits(saga, 1)
+    assert done(saga, 3)
+    assert [each.asked.number for each in steps.heads(saga.steps)] == [1, 4]
+    assert refused(saga, 1)
+    assert [each.status for each in saga.steps] == ["refused", "dropped", "done", "asked"]
