@@ -67,7 +67,9 @@ class Runner:
         def tell(saga: Saga) -> bool:
             return not retry and saga.time_out(timer.name, timer.due_at, self._tools.clock())
 
-        await self._turns(saga_class, timer.saga_id, timer.tenant, tell, causation_id=None, retry=retry)
+        await self._turns(
+            saga_class, timer.saga_id, timer.tenant, tell, causation_id=None, is_woken=True, retry=retry
+        )
 
     async def _turns(
         self,
@@ -78,15 +80,17 @@ class Runner:
         *,
         causation_id: str | None,
         may_be_new: bool = False,
+        is_woken: bool = False,
         retry: bool = False,
     ) -> None:
         """One turn; another from the start whenever somebody else was faster."""
         store, began = self._tools.store, self._tools.clock()
         async with store.queue(saga_id), self._at_once:
-            saga = store.cached(saga_class, saga_id, tenant)
+            saga = None if is_woken else store.cached(saga_class, saga_id, tenant)
             if saga is None:
-                # One that is probably new is not looked for: the append tells if it is not.
-                load = _blank if may_be_new else store.load
+                # One that is probably new is not looked for: the append tells if it is not. A timer is for
+                # the saga as it is now: where nothing is appended, nothing tells that it has moved on.
+                load = store.load_current if is_woken else _blank if may_be_new else store.load
                 saga = await load(saga_class, saga_id, tenant)
             for conflicts in range(_CONFLICTS_MAX):
                 try:

@@ -96,6 +96,19 @@ async def test_claimed_twice_it_is_heard_of_once(parcels: World) -> None:
     assert [kind for kind, _ in parcels.history()].count("timed_out") == 1
 
 
+async def test_who_knew_the_saga_before_wakes_it_as_it_is_now(parcels: World) -> None:
+    parcel = await parcels.send()
+    await parcels.sign(parcel)
+    sent, signed = parcels.events()
+    knew_before, other = await parcels.rig(), await parcels.rig()
+    await hear_all(knew_before, [signed])
+    await parcels.change_lorry(gate_is_closed=True)
+    await hear_all(other, [sent])
+    await parcels.change_lorry()
+    async with knew_before.running("alarm"):
+        await until(parcels.loaded, within_s=5)
+
+
 async def test_what_is_older_than_what_is_set_changes_nothing(parcels: World) -> None:
     parcel = await parcels.send(patience_s=60)
     rig = await parcels.rig()
