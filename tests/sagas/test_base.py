@@ -304,7 +304,7 @@ class Loader(Saga):
     TOPIC = "sagas.test_loader"
     STARTS = (Parcel.Sent,)
 
-    def react(self, memory: Memory, heard: Any) -> Reaction:  # noqa: ARG002 - it always does the same
+    def react(self, memory: Memory, heard: Any) -> Reaction:
         match heard:
             case Happened():
                 loads = [("red", "left"), ("red", "left"), ("blue", "right"), ("blue", "right")]
