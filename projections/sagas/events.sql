@@ -21,7 +21,8 @@ CREATE TABLE sagas_events (
     detail Nullable(String),
     dropped Array(UInt32),
     INDEX statuses status TYPE set(6),
-    INDEX sagas saga_id TYPE bloom_filter
+    -- A page of a hundred sagas asks for a hundred at once.
+    INDEX sagas saga_id TYPE bloom_filter(0.001)
 )
 ENGINE = ReplacingMergeTree
 ORDER BY (tenant, later, position);

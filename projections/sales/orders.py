@@ -35,10 +35,6 @@ class ListedOrder:
     warehouse: str
     placed_on: date
     skus: Sequence[str]
-    subtotal: str
-    discount: str
-    tax: str
-    shipping: str
     total: str
     payment_id: UUID | None
     cancel_reason: str | None
@@ -55,13 +51,12 @@ class ListedOrders:
 
 # `later` is said in a form that lets the table be read in its order, and no further than the page goes.
 _PLACED: Final = """
-    SELECT order_id, kind, position, customer_id, customer_tier, currency, warehouse, day, skus, subtotal,
-           discount, tax, shipping, total
+    SELECT order_id, kind, position, customer_id, customer_tier, currency, warehouse, day, skus, amount
       FROM sales_orders
      WHERE later = false AND position > {after:UInt64}"""
 _PAGE: Final = "ORDER BY position LIMIT {limit:UInt64}"
 _LATER: Final = """
-    SELECT order_id, kind, skus, subtotal, discount, tax, shipping, total, payment_id, reason, code
+    SELECT order_id, kind, skus, amount, payment_id, reason, code
       FROM sales_orders
      WHERE later = true AND position > {after:UInt64} AND order_id IN {orders:Array(UUID)}
      ORDER BY position"""
@@ -99,7 +94,6 @@ _FILTERS: Final = {
     "last": "day <= {last:Date32}",
 }
 _CHANGES_LINES: Final = {"line_added", "line_removed"}
-_AMOUNTS: Final = ("subtotal", "discount", "tax", "shipping", "total")
 
 
 async def orders(
@@ -161,7 +155,7 @@ def _listed(placed: Mapping[str, Any], later: Sequence[Mapping[str, Any]]) -> Li
         warehouse=placed["warehouse"],
         placed_on=placed["day"],
         skus=content["skus"],
-        **{name: amount_text(content[name], placed["currency"]) for name in _AMOUNTS},
+        total=amount_text(content["amount"], placed["currency"]),
         payment_id=confirmed["payment_id"] if confirmed else None,
         cancel_reason=cancelled["reason"] if cancelled else None,
         cancel_code=cancelled["code"] if cancelled else None,

@@ -50,7 +50,7 @@ class Revenue:
 
 
 _SOLD: Final = """
-        SELECT order_id, kind, day, net
+        SELECT order_id, kind, day, amount AS net
           FROM sales_orders
          WHERE later = true AND kind IN ('shipped', 'returned') AND {between}"""
 # All that had left comes back at once, so a return is as much of each sku as the order's shipments were.

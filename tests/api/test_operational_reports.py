@@ -48,7 +48,7 @@ MOVED = Movements(
 )
 VALUES = StockValuation((ValuationRow("main", "A1", "Bolt", "EUR", "8", "40.00", "5.00"),), {"EUR": "40.00"})
 ORDER = ListedOrder(
-    *(ID, "cancelled", "c-1", "gold", "EUR", "main", DAY, ("A1",), "20.00", "2.00", "3.60", "10.00", "31.60"),
+    *(ID, "cancelled", "c-1", "gold", "EUR", "main", DAY, ("A1",), "31.60"),
     payment_id=None,
     cancel_reason="late",
     cancel_code="customer",

@@ -182,11 +182,7 @@ async def test_orders_and_revenue_are_what_the_store_says(shared: Companies, com
             order.cancel_reason,
         )
         assert each.skus == [line.sku for line in order.lines]
-        assert (Decimal(each.subtotal), Decimal(each.discount), Decimal(each.total)) == (
-            order.pricing.subtotal,
-            order.pricing.discount,
-            order.pricing.total,
-        )
+        assert Decimal(each.total) == order.pricing.total
         one = await ask(shared, company, LISTED_ORDERS, limit=100, status=each.status)
         assert [found.id for found in one.items] == [each.id]
 

@@ -70,11 +70,7 @@ CONTENTS = [
     *(of_line(CONTENT, sku=value) for value in NOTHING[:2]),
     {"pricing": MISSING},
     {"pricing": None},
-    *(
-        of_pricing(**{name: value})
-        for name in ("subtotal", "discount", "tax", "shipping", "total")
-        for value in AMOUNTS
-    ),
+    *(of_pricing(total=value) for value in AMOUNTS),
 ]
 CASES: dict[str, tuple[dict[str, Any], list[dict[str, Any]]]] = {
     "placed": (
