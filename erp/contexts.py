@@ -34,6 +34,9 @@ from projections.finance import FINANCE_PROJECTIONS, FINANCE_QUERIES
 from projections.inventory import INVENTORY_PROJECTIONS, INVENTORY_QUERIES
 from projections.sales import SALES_PROJECTIONS, SALES_QUERIES
 from sagas.base import Saga
+from sagas.inventory_voucher import InventoryVoucher
+from sagas.order_to_cash import OrderToCash
+from sagas.reservation_expiry import ReservationExpiry
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +56,7 @@ class Context:
     procedures: Callable[[Settings], Mapping[type[Command], Procedure]] = lambda _: {}
 
 
-SAGAS: Final[tuple[type[Saga], ...]] = ()
+SAGAS: Final[tuple[type[Saga], ...]] = (OrderToCash, InventoryVoucher, ReservationExpiry)
 
 CONTEXTS: Final = (
     Context(
