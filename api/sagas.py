@@ -8,6 +8,7 @@ from uuid import UUID
 
 from api.errors import NotFound
 from api.routing import ContextRoutes, Query, View, ViewRoute
+from api.saga_list import SEARCHES
 from sagas.base import Saga
 from sagas.process import Process, SagaStatus
 from sagas.steps import StepRecord, StepStatus
@@ -76,7 +77,10 @@ def saga_routes(sagas: Sequence[type[Saga]]) -> ContextRoutes:
         raise NotFound("There is no such saga.")
 
     return ContextRoutes(
-        name="sagas", commands=(), views=(ViewRoute("/v1/sagas/{id}", _READ, SagaView, saga),)
+        name="sagas",
+        commands=(),
+        views=(ViewRoute("/v1/sagas/{id}", _READ, SagaView, saga),),
+        searches=SEARCHES,
     )
 
 

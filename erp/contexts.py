@@ -32,6 +32,7 @@ from erp.settings import Settings
 from projections.declaration import Projection, ProjectionQuery
 from projections.finance import FINANCE_PROJECTIONS, FINANCE_QUERIES
 from projections.inventory import INVENTORY_PROJECTIONS, INVENTORY_QUERIES
+from projections.sagas import SAGAS_PROJECTIONS, SAGAS_QUERIES
 from projections.sales import SALES_PROJECTIONS, SALES_QUERIES
 from sagas.base import Saga
 from sagas.inventory_voucher import InventoryVoucher
@@ -90,7 +91,14 @@ CONTEXTS: Final = (
         projections=SALES_PROJECTIONS,
         queries=SALES_QUERIES,
     ),
-    Context(name="sagas", aggregates=(), handlers={}, routes=saga_routes(SAGAS)),
+    Context(
+        name="sagas",
+        aggregates=(),
+        handlers={},
+        routes=saga_routes(SAGAS),
+        projections=SAGAS_PROJECTIONS,
+        queries=SAGAS_QUERIES,
+    ),
 )
 
 

@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from commands.bus import Answer
 from commands.finance import OpenAccount, OpenFiscalYear, PostJournalEntry
@@ -21,6 +21,9 @@ from projections.clickhouse import ClickHouse
 from projections.finance.tables import DAILY_BALANCES
 from projections.projector import Projector
 from projections.reading import ReadSide
+from sagas.base import SagaStatus
+from sagas.events import Cause, HeldEvent
+from sagas.order_to_cash import OrderToCash
 from tests.dsl import Company
 from tests.eventstore.conftest import new_tenant
 from tests.eventstore.tally import Tally, append, blank
@@ -140,3 +143,21 @@ async def sell(company: Company, amount: str, mark: str) -> Answer:
         if goes_back:
             await company.execute(ReturnOrder(id=order.id, reason=mark))
     return order
+
+
+async def hear(store: EventStore, tenant: UUID, mark: str) -> None:
+    """A saga of the mark that keeps an event until the one comes that starts it."""
+    saga = OrderToCash.blank(OrderToCash.id_of(tenant, mark))
+    now = datetime(2026, 2, 10, 12, tzinfo=UTC)
+    cause = Cause(uuid4(), "sales.order.shipped", "sales.order", uuid4(), 3, 1, now, mark)
+    held = HeldEvent(cause, 1, None, None, {}, mark)
+    saga.trigger_event(OrderToCash.Held, at=now, status=SagaStatus.NOT_STARTED, key=mark, held=held)
+    await store.append(
+        tenant=tenant,
+        changed=[saga],
+        reads=[],
+        metadata={},
+        idempotency_key=str(uuid4()),
+        request_hash=b"request",
+        answer={},
+    )

@@ -11,7 +11,7 @@ from commands.finance import ReverseJournalEntry
 from domain.shared.errors import DomainError
 from erp.contexts import CONTEXTS, projections, queries
 from tests.dsl import Company
-from tests.projections.companies import Companies, companies, keep_stock, open_books, post, sell
+from tests.projections.companies import Companies, companies, hear, keep_stock, open_books, post, sell
 
 pytestmark = pytest.mark.integration
 
@@ -26,6 +26,7 @@ EXAMPLES: Mapping[str, Mapping[str, Any]] = {
     "inventory.stock_levels": {"limit": 100},
     "inventory.movements": {"limit": 100},
     "inventory.stock_valuation": {"as_of": LAST_DAY},
+    "sagas.sagas": {"limit": 100},
     "sales.orders": {"limit": 100},
     "sales.revenue": {"group_by": "sku"},
 }
@@ -38,7 +39,7 @@ async def shared(own_url: str, clickhouse_url: str) -> AsyncIterator[Companies]:
         yield made
 
 
-async def trade(company: Company, mark: str, amount: str) -> set[str]:
+async def trade(shared: Companies, company: Company, mark: str, amount: str) -> set[str]:
     """Business of all kinds; returns the traces of it: texts, amounts, ids."""
     posted = await post(company, amount, mark)
     taken_back = await post(company, amount, mark)
@@ -47,6 +48,7 @@ async def trade(company: Company, mark: str, amount: str) -> set[str]:
     ids.append((await post(company, amount, mark, draft=True)).id)
     await keep_stock(company, amount, mark)
     ids.append((await sell(company, amount, mark)).id)
+    await hear(shared.store, company.tenant, mark)
     return {mark, amount, *map(str, ids)}
 
 
@@ -71,12 +73,12 @@ async def test_no_answer_shows_a_trace_of_another_tenant(shared: Companies) -> N
     """Nor changes by what another one does: not from lines, not from closed buckets, not in any sum."""
     one, two, stranger = shared.company(), shared.company(), shared.company()
     await open_books(one, "alpha")
-    ours = await trade(one, "alpha", "111.11")
+    ours = await trade(shared, one, "alpha", "111.11")
     await shared.caught_up()
     alone = await answers(shared, one)
 
     await open_books(two, "beta")
-    theirs = await trade(two, "beta", "7777.77")
+    theirs = await trade(shared, two, "beta", "7777.77")
     await shared.caught_up()
     told, told_them = await answers(shared, one), await answers(shared, two)
     assert told == alone
