@@ -10,17 +10,12 @@ import pytest
 from click.testing import CliRunner, Result
 
 from erp.cli import cli
+from erp.contexts import projections
 from erp.embedded.clickhouse import EmbeddedClickhouse
 from erp.embedded.postgres import EmbeddedPostgres
 from projections.clickhouse import ClickHouse
 
-NAMES = {
-    "finance_lines",
-    "finance_daily_balances",
-    "finance_entries",
-    "finance_accounts",
-    "finance_fiscal_years",
-}
+NAMES = {each.name for each in projections()}
 
 
 def erp(*arguments: str, code: int = 0) -> Result:
@@ -70,8 +65,8 @@ def test_a_read_side_without_a_worker(servers: EmbeddedClickhouse) -> None:
     assert complaint("verify").endswith(": nothing answers yet; see `erp projections list`")
     built = erp("projections", "rebuild", "--all")
     assert "bringing the log copy up" in built.stderr
-    assert "rebuilding 5 projections" in built.stderr
-    assert built.stdout.count(" new\n") == 5
+    assert f"rebuilding {len(NAMES)} projections" in built.stderr
+    assert built.stdout.count(" new\n") == len(NAMES)
     lines = told()
     assert lines.keys() == {"log", *NAMES}
     assert {line["status"] for line in lines.values()} == {"serving"}
@@ -85,7 +80,7 @@ def test_a_read_side_without_a_worker(servers: EmbeddedClickhouse) -> None:
     assert f"finance_accounts_g1: as the log copy has it, up to {head}" in erp("projections", "verify").stdout
     listed = erp("projections", "list").stdout.splitlines()
     assert listed[0].split()[:3] == ["projection", "status", "generation"]
-    assert len(listed) == 7
+    assert len(listed) == len(NAMES) + 2
 
     again = erp("projections", "rebuild", "finance_accounts", "--keep-old").stdout
     assert again.splitlines()[1].split()[:4] == ["finance_accounts", "1", "->", "2"]
@@ -100,7 +95,7 @@ def test_a_read_side_without_a_worker(servers: EmbeddedClickhouse) -> None:
     assert complaint("verify") == f"erp: log copy, positions 1 to {head}: event 1 has another data"
     mended = erp("projections", "rebuild", "--all", "--from-store")
     assert f"log copy: {head} of {head} events were fetched from the store" in mended.stderr
-    assert mended.stdout.count(" same\n") == 5
+    assert mended.stdout.count(" same\n") == len(NAMES)
     forge(servers, "ALTER TABLE finance_accounts_g3 DELETE WHERE code LIKE '1%' SETTINGS mutations_sync = 2")
     assert complaint("verify", "finance_accounts").startswith(
         f"erp: finance_accounts_g3, positions 1 to {head}: "
@@ -111,7 +106,7 @@ def test_a_read_side_without_a_worker(servers: EmbeddedClickhouse) -> None:
         "erp: event 3 does not stop finance_lines; what does: none"
     )
     assert "--yes" in erp("projections", "reset", code=2).stderr
-    assert erp("projections", "reset", "--yes").stdout.startswith("5 tables are dropped")
+    assert erp("projections", "reset", "--yes").stdout.startswith(f"{len(NAMES)} tables are dropped")
     assert {line["status"] for line in told().values()} == {"waiting"}
     erp("projections", "rebuild", "--all")
     erp("projections", "verify")
