@@ -78,8 +78,8 @@ def test_application_cannot_change_events(log_url: str) -> None:
 
 
 def test_privileges_are_these_and_no_others(own_url: str) -> None:
-    """Roles that log in may read; the application may also add snapshots, relay and worker what is their own.
-    Nobody may write anything else.
+    """Roles that log in may read; the application may also add snapshots, relay and workers write what is
+    their own. Nobody may write anything else.
     """
     with psycopg.connect(own_url) as owner:
         granted = owner.execute(
@@ -103,6 +103,12 @@ def test_privileges_are_these_and_no_others(own_url: str) -> None:
             for what in ("INSERT", "UPDATE", "DELETE")
         ),
         ("erp_worker", "projection_discards", "INSERT"),
+        *(
+            ("erp_saga", table, what)
+            for table in ("partition_positions", "dead_letters", "saga_timers")
+            for what in ("INSERT", "UPDATE")
+        ),
+        ("erp_saga", "saga_timers", "DELETE"),
     }
     assert {row[1] for row in granted if row[0] == "erp_auditor"} == {
         "tenants",

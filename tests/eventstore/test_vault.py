@@ -301,7 +301,7 @@ def test_the_application_sees_the_keys_of_the_tenant_it_names(
             application.execute(
                 "SELECT erp.subject_key(%s, '', %s, %s, %s)", [one, uuid4(), bytes(60), bytes(16)]
             )
-    for role in ("erp_reader", "erp_auditor", "erp_relay", "erp_worker"):
+    for role in ("erp_reader", "erp_auditor", "erp_relay", "erp_worker", "erp_saga"):
         with psycopg.connect(with_user(app_url, role), autocommit=True) as connection:
             with pytest.raises(InsufficientPrivilege):
                 connection.execute("SELECT * FROM erp.subject_keys")
