@@ -10,7 +10,7 @@ CODE := $(wildcard domain commands projections sagas api eventstore erp tests be
 PYTHON ?= $(shell command -v python3.11 >/dev/null 2>&1 && python3.11 -c '' 2>/dev/null && echo python3.11 || echo python3)
 
 .DEFAULT_GOAL := help
-.PHONY: help up test test-faults test-kafka coverage check fmt demo lock bench-commands bench-stream clean .venv
+.PHONY: help up test test-faults test-kafka coverage check fmt demo lock bench-commands bench-stream bench-orders clean .venv
 
 help:
 	@echo 'make up [PORT=8000]    start everything here: embedded Postgres, a demo company, the API'
@@ -23,6 +23,7 @@ help:
 	@echo 'make fmt               put format and imports in order'
 	@echo 'make bench-commands    how fast commands are, beside what bounds them'
 	@echo 'make bench-stream      how fast the read side is: visible, sustained, rebuilt, asked'
+	@echo 'make bench-orders      how fast orders are: placed to confirmed, sustained, one hot item'
 	@echo 'make lock              compile requirements.lock from pyproject.toml'
 	@echo 'make clean             remove environment and caches; .erp/ (your data) stays'
 
@@ -75,6 +76,9 @@ bench-commands: $(STAMP)
 
 bench-stream: $(STAMP)
 	@$(PY) -m bench.stream
+
+bench-orders: $(STAMP)
+	@$(PY) -m bench.orders
 
 # No index address and no path of this machine may get into the lock: hence --no-config and the flags.
 lock: $(STAMP)

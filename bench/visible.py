@@ -203,9 +203,9 @@ class Run:
             "posted": len(self.posted_s),
             "per_s": len(self.posted_s) / plan.seconds,
             "samples": len(self.samples),
-            **_quantiles([each.seen_s - each.committed_s for each in self.samples]),
-            "post_p50_ms": _quantiles(self.posted_s)["p50_ms"],
-            "post_p99_ms": _quantiles(self.posted_s)["p99_ms"],
+            **quantiles([each.seen_s - each.committed_s for each in self.samples]),
+            "post_p50_ms": quantiles(self.posted_s)["p50_ms"],
+            "post_p99_ms": quantiles(self.posted_s)["p99_ms"],
         }
         return {**told, "steps": self._steps()} if self._seen else told
 
@@ -220,11 +220,16 @@ class Run:
                 for each in self.samples
                 if positions[-1] >= each.position
             ]
-            steps[f"{name}_ms"] = _quantiles(after)["p50_ms"]
+            steps[f"{name}_ms"] = quantiles(after)["p50_ms"]
         return steps
 
 
-def _quantiles(seconds: Sequence[float]) -> dict[str, float]:
+def quantiles(seconds: Sequence[float]) -> dict[str, float]:
+    """The usual ones, in ms.
+
+    Raises:
+        UnexpectedAnswer: there is nothing to be told.
+    """
     if not seconds:
         raise UnexpectedAnswer("nothing came in time to be measured")
     ordered = sorted(seconds)
