@@ -12,8 +12,8 @@ from typing import Any, Final, Self
 
 import click
 
-Token = Callable[[str], str]
-"""Makes a token for a user."""
+Token = Callable[[str, str], str]
+"""Makes a token for a tenant and a user of it."""
 Run = Callable[..., tuple[int, str]]
 """Runs `erp` with these arguments; gives back its exit code and what it said."""
 Find = Callable[[str], int | None]
@@ -23,6 +23,8 @@ _HEADERS: Final = ("ETag", "Idempotency-Replayed", "X-Projection-Position")
 _ITEMS_SHOWN_MAX: Final = 3
 _WIDTH: Final = 110
 _BACK_S: Final = 30.0
+_WAIT_S: Final = 30.0
+_LOOK_EVERY_S: Final = 0.05
 
 
 class BrokenPromise(Exception):
@@ -95,6 +97,35 @@ class Tour:
             raise BrokenPromise(f"{method} {path}: {code} was promised, not {answer.body.get('code')}")
         return answer
 
+    def wait(
+        self,
+        who: str,
+        path: str,
+        holds: Callable[[Any], bool],
+        *,
+        claim: str,
+        show: Sequence[str] = (),
+    ) -> Any:
+        """Ask again and again, without a word, until the answer holds; tell the last one, or some of it.
+
+        Raises:
+            BrokenPromise: it does not within half a minute, or the status is not 200.
+        """
+        began = time.monotonic()
+        while True:
+            answer = self.send(who, "GET", path)
+            if answer.status != http.client.OK:
+                raise BrokenPromise(f"GET {path}: 200 was promised, not {answer.status}")
+            waited_s = time.monotonic() - began
+            if holds(answer.body) or waited_s > _WAIT_S:
+                break
+            time.sleep(_LOOK_EVERY_S)
+        say(f"{who}: GET {path}")
+        shown = {name: answer.body[name] for name in show} if show else answer.body
+        say(f"  → {answer.status}, looked for {waited_s:.1f} s: {_brief(shown)}")
+        self.expect(claim, holds(answer.body))
+        return answer.body
+
     def command(self, *arguments: str) -> None:
         """Run `erp` with these arguments, and insist on success.
 
@@ -140,7 +171,7 @@ class Tour:
         self.asked += 1
         given = dict(headers or {})
         if who is not None:
-            given["Authorization"] = f"Bearer {self.token(who)}"
+            given["Authorization"] = f"Bearer {self.token(self.tenant, who)}"
         if body is not None:
             given["Content-Type"] = "application/x-ndjson" if isinstance(body, list) else "application/json"
         raw = None if body is None else "\n".join(json.dumps(line) for line in _lines(body)).encode()

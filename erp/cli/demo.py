@@ -26,6 +26,7 @@ from erp.cli import Failure
 from erp.settings import Settings, load_settings
 
 _READY_TIMEOUT_S = 60
+_SAGA = "saga"
 _TOKEN_TTL_S = 3600
 _COMMAND_TIMEOUT_S = 3600  # `erp verify` reads the whole log
 
@@ -44,13 +45,17 @@ def demo() -> None:
 
     settings = load_settings()
     with _system(settings) as (address, settings):
-        tenant = f"tour-{secrets.token_hex(4)}"
 
-        def token(user: str) -> str:
+        def token(tenant: str, user: str) -> str:
             return issue_token(settings, tenant=tenant, user=user, roles=(PEOPLE[user],), ttl_s=_TOKEN_TTL_S)
 
         tour = Story(
-            address.host, address.port, tenant, token, _erp, lambda part: _process(settings.home, part)
+            address.host,
+            address.port,
+            f"tour-{secrets.token_hex(4)}",
+            token,
+            _erp,
+            lambda part: _process(settings.home, part),
         )
         try:
             tour.take(CHAPTERS)
@@ -131,13 +136,18 @@ def _own_system(settings: Settings) -> Iterator[_Address]:
 
 
 def _process(home: Path, verb: str) -> int | None:
-    """The process of `erp VERB` below the `erp up` of this home."""
+    """The process of `erp VERB` below the `erp up` of this home; `saga` is the worker of that role."""
     found = re.match(r"process (?P<pid>[0-9]+)", (home / "up.lock").read_text())
     if found is None:
         return None
     for child in psutil.Process(int(found["pid"])).children():
         with suppress(psutil.Error):
-            if verb in child.cmdline() and child.status() != psutil.STATUS_ZOMBIE:
+            words = child.cmdline()
+            if (
+                verb in words
+                and (verb == _SAGA) == (_SAGA in words)
+                and child.status() != psutil.STATUS_ZOMBIE
+            ):
                 return child.pid
     return None
 

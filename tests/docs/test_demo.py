@@ -27,7 +27,7 @@ class Canned(Story):
 
 
 def canned(answer: Answer = GOOD, exit_code: int = 0) -> Story:
-    story = Canned("nowhere", 1, "tour", lambda user: user, lambda *_: (exit_code, "said"), lambda _: None)
+    story = Canned("nowhere", 1, "tour", lambda _, user: user, lambda *_: (exit_code, "said"), lambda _: None)
     story.answer = answer
     return story
 

@@ -1,84 +1,9 @@
-"""`erp demo`: what the system promises, chapter by chapter. See `erp.tour` for how it is asked and told."""
+"""The books: accounts, periods, entries, and who may do what with them."""
 
-import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Any, Final
-from urllib.parse import urlencode
+from collections.abc import Sequence
+from typing import Final
 
-from erp.tour import Answer, Tour, say
-
-ACCOUNTS: Final = "/v1/finance/accounts"
-ENTRIES: Final = "/v1/finance/journal-entries"
-PERIODS: Final = "/v1/finance/periods"
-POLICY: Final = "/v1/finance/approval-policy"
-TRIAL_BALANCE: Final = "/v1/finance/trial-balance"
-
-_LINES: Final = "finance_lines"
-
-PEOPLE: Final[Mapping[str, str]] = {
-    "alice": "accountant",
-    "bob": "accountant",
-    "carol": "controller",
-    "olga": "auditor",
-}
-"""Who appears, and in which role."""
-
-
-@dataclass
-class Story(Tour):
-    """The tour through the books of a company."""
-
-    posted: list[str] = field(default_factory=list)
-    """Ids of all entries that were posted, to look at their numbers in the end."""
-    written: dict[str, Any] = field(default_factory=dict)
-    """Position and instant of what was posted last."""
-
-    def entry(self, entry_id: str, who: str = "alice", *, expect: int = 200, code: str | None = None) -> Any:
-        """The entry as it is now."""
-        return self.ask(who, "GET", f"{ENTRIES}/{entry_id}", expect=expect, code=code).body
-
-    def post(self, amount: str, **headers: str) -> Answer:
-        """Alice posts a sale."""
-        answer = self.ask("alice", "POST", ENTRIES, sale(amount), expect=201, **headers)
-        self.posted.append(answer.body["id"])
-        self.written = answer.body
-        return answer
-
-    def trial_balance(self, **asked: Any) -> Any:
-        """Olga reads the trial balance as soon as it knows what was posted last."""
-        query = {"as_of": "2026-12-31", "min_position": self.written["position"], **asked}
-        path = f"{TRIAL_BALANCE}?{urlencode(query)}"
-        return self.ask("olga", "GET", path, expect=200, Prefer="wait=30").body
-
-    @contextmanager
-    def posting(self) -> Iterator[list[Answer]]:
-        """Meanwhile Alice posts one sale after the other, without a word; the answers."""
-        over, answers = threading.Event(), list[Answer]()
-
-        def post_on() -> None:
-            while not over.is_set():
-                answers.append(self.send("alice", "POST", ENTRIES, sale("1.00")))
-
-        thread = threading.Thread(target=post_on, name="alice")
-        thread.start()
-        try:
-            yield answers
-        finally:
-            over.set()
-            thread.join()
-        self.posted += [answer.body["id"] for answer in answers]
-        self.written = answers[-1].body
-
-
-def sale(amount: str, credit: str | None = None, day: str = "2026-01-15", **more: Any) -> dict[str, Any]:
-    """The body of a journal entry: a sale on credit."""
-    lines = [{"account": "1122", "debit": amount}, {"account": "6001", "credit": credit or amount}]
-    return {"posting_date": day, "currency": "EUR", "memo": "Sale", "lines": lines, **more}
-
-
-# --- the chapters ----------------------------------------------------------------------------------
+from erp.demo.story import ACCOUNTS, ENTRIES, PERIODS, POLICY, Chapter, Story, sale
 
 
 def _a_company(tour: Story) -> None:
@@ -223,70 +148,7 @@ def _current(tour: Story) -> None:
     tour.entry(draft, expect=404, code="finance.entry_discarded")
 
 
-def _trial_balance(tour: Story) -> None:
-    """Olga reads the trial balance. It comes from ClickHouse, and knows what was posted a moment ago."""
-    tour.post("70.00")
-    report = tour.trial_balance()
-    tour.expect("it stands at that posting, or after it", report["position"] >= tour.written["position"])
-    totals = report["totals"]["EUR"]
-    tour.expect("debits and credits are the same", totals["debit"] == totals["credit"])
-
-
-def _as_known(tour: Story) -> None:
-    """Alice posts something for January late. The report as it was known before does not change."""
-    known_at = tour.written["recorded_at"]
-    before = tour.trial_balance(known_at=known_at)
-    tour.post("80.00")
-    now = tour.trial_balance()
-    tour.expect("the report of now has it", now["totals"] != before["totals"])
-    tour.expect("the one as known before is the same", tour.trial_balance(known_at=known_at) == before)
-
-
-def _rebuild(tour: Story) -> None:
-    """A projection is made anew from the log while Alice posts. It answers all the time."""
-    with tour.posting() as answers:
-        tour.command("projections", "rebuild", _LINES)
-    tour.expect(f"{len(answers)} sales were posted meanwhile", {each.status for each in answers} == {201})
-    report = tour.trial_balance()
-    tour.expect("all of them are in the report", report["position"] >= tour.written["position"])
-
-
-def _killed_worker(tour: Story) -> None:
-    """The worker that feeds ClickHouse is killed (kill -9) while Alice posts. Nobody notices but the lag."""
-    with tour.posting() as answers:
-        tour.kill("worker")
-        tour.expect("it is started again", tour.is_back("worker"))
-    tour.expect(f"{len(answers)} sales were posted meanwhile", {each.status for each in answers} == {201})
-    report = tour.trial_balance()
-    totals = report["totals"]["EUR"]
-    tour.expect("the report has all of them", report["position"] >= tour.written["position"])
-    tour.expect("debits and credits are the same", totals["debit"] == totals["credit"])
-
-
-def _listed(tour: Story) -> None:
-    """Where every projection stands."""
-    tour.command("projections", "list")
-
-
-def _numbers(tour: Story) -> None:
-    """All that was posted on this tour, looked at once more: the numbers leave no gap."""
-    say(f"olga: GET {ENTRIES}/… of each of the {len(tour.posted)}")
-    numbers = sorted(tour.send("olga", "GET", f"{ENTRIES}/{each}").body["number"] for each in tour.posted)
-    say(f"  → {numbers}")
-    tour.expect(f"they are 1 to {len(numbers)}", numbers == list(range(1, len(numbers) + 1)))
-
-
-def _verify(tour: Story) -> None:
-    """The log is checked: every hash, every position, version and number, of all companies in it."""
-    tour.command("verify")
-
-
-def _verify_projections(tour: Story) -> None:
-    """And ClickHouse is held against it, row by row: log, copy and projections agree."""
-    tour.command("projections", "verify")
-
-
-CHAPTERS: Final[tuple[Callable[[Story], None], ...]] = (
+CHAPTERS: Final[Sequence[Chapter]] = (
     _a_company,
     _accounts,
     _year,
@@ -302,12 +164,4 @@ CHAPTERS: Final[tuple[Callable[[Story], None], ...]] = (
     _bulk,
     _auditor,
     _current,
-    _trial_balance,
-    _as_known,
-    _rebuild,
-    _killed_worker,
-    _listed,
-    _numbers,
-    _verify,
-    _verify_projections,
 )
