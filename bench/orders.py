@@ -14,8 +14,6 @@ order that is not confirmed, or with other goods than it wanted, or paid for twi
 
 import http.client
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
@@ -100,8 +98,8 @@ class Bench:
         options = self.options
         _until_quiet(system)
         before = system.standing().head
-        heard = system.metrics("saga")
-        with self._processor_time(system) as used:
+        heard = system.metrics("sagas")
+        with system.processor_time() as used:
             asked = ask(
                 "bench.order_load",
                 timeout_s=options.warmup_s + options.seconds + _MARGIN_S,
@@ -120,15 +118,7 @@ class Bench:
         found = journeys.journeys(system.owner_url, before, [order for order, _ in asked["orders"]])
         _require_no_letters(system)
         told = _told(system, found, asked)
-        self._note(name, {**told, **_by_kafka(heard, system.metrics("saga")), "cpu_s": used})
-
-    @contextmanager
-    def _processor_time(self, system: System) -> Iterator[dict[str, float]]:
-        """What each part spends in the block, in s; filled in at its end."""
-        used: dict[str, float] = {}
-        before = system.cpu_s()
-        yield used
-        used |= {part: round(after - before[part], 2) for part, after in system.cpu_s().items()}
+        self._note(name, {**told, **_by_kafka(heard, system.metrics("sagas")), "cpu_s": used})
 
     def _note(self, name: str, found: dict[str, Any]) -> None:
         self.points.setdefault(name, []).append(found)

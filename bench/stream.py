@@ -14,8 +14,6 @@ Prints one table and writes its figures to `<home>/bench/stream.json`. Any unexp
 
 import shutil
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
@@ -98,7 +96,7 @@ class Bench:
 
     def _visible(self, name: str, system: System, rate: float, **more: Any) -> None:
         options = self.options
-        with self._processor_time(system) as used:
+        with system.processor_time() as used:
             found = ask(
                 "bench.visible",
                 timeout_s=options.warmup_s + options.seconds + 2 * _MARGIN_S,
@@ -116,7 +114,7 @@ class Bench:
     def _sustained(self, system: System) -> None:
         before = system.metrics("worker")
         (tenant,) = [each.tenant for each in list_tenants(system.owner_url) if each.name == TENANT]
-        with self._processor_time(system) as used:
+        with system.processor_time() as used:
             found = ask(
                 "bench.stream_fill",
                 timeout_s=self.options.events / 200 + _MARGIN_S,
@@ -169,14 +167,6 @@ class Bench:
             "trial_balance",
             trial_balance.compare(system.port, token, system.owner_url, history.tenant, asked),
         )
-
-    @contextmanager
-    def _processor_time(self, system: System) -> Iterator[dict[str, float]]:
-        """What each part spends in the block, in s; filled in at its end."""
-        used: dict[str, float] = {}
-        before = system.cpu_s()
-        yield used
-        used |= {part: round(after - before[part], 2) for part, after in system.cpu_s().items()}
 
     def _note(self, name: str, found: dict[str, Any]) -> None:
         self.points.setdefault(name, []).append(found)

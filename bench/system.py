@@ -85,7 +85,7 @@ class System:
         )
 
     def metrics(self, part: str) -> dict[str, float]:
-        """What `relay` or `worker` counts, by name."""
+        """What `relay`, `worker` or `sagas` counts, by name."""
         with urllib.request.urlopen(f"http://127.0.0.1:{self._ports[part]}/metrics", timeout=10) as answer:
             lines = answer.read().decode().splitlines()
         return {
@@ -106,6 +106,14 @@ class System:
                 process = psutil.Process(pid)
                 used[name] += sum(cpu_s_of(each) for each in (process, *process.children(recursive=True)))
         return used
+
+    @contextmanager
+    def processor_time(self) -> Iterator[dict[str, float]]:
+        """What each part spends in the block, in s; filled in at its end."""
+        used: dict[str, float] = {}
+        before = self.cpu_s()
+        yield used
+        used |= {part: round(after - before[part], 2) for part, after in self.cpu_s().items()}
 
     def settle(self, timeout_s: float) -> float:
         """Wait until everything has come to the end of the log; the seconds that took.
@@ -141,7 +149,7 @@ def running(home: Path) -> Iterator[System]:
     Raises:
         ChildFailed: it ended, or was not ready in time.
     """
-    port, ports = free_port(), {"relay": free_port(), "worker": free_port()}
+    port, ports = free_port(), {part: free_port() for part in ("relay", "worker", "sagas")}
     environment = {
         "ERP_HOME": str(home),
         **{f"ERP_{part.upper()}__METRICS_PORT": str(number) for part, number in ports.items()},
