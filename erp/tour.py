@@ -85,7 +85,7 @@ class Tour:
         noted = "".join(f"   {name}: {value}" for name, value in given.items())
         say(f"{who or 'nobody'}: {method} {path}{noted}")
         for line in _lines(body):
-            say(f"  {json.dumps(line)}")
+            say(f"  {json.dumps(line, ensure_ascii=False)}")
         answer = self.send(who, method, path, body, given)
         told = "".join(f"   {name}: {value}" for name, value in answer.headers.items() if value)
         say(f"  → {answer.status}{told}")
@@ -209,7 +209,7 @@ def _brief(body: Any) -> str:
         shown = [_brief(item) for item in body["items"][:_ITEMS_SHOWN_MAX]]
         more = len(body["items"]) - len(shown)
         return "; ".join(shown) + (f"; and {more} more" if more else "")
-    return json.dumps(_without_empty(body))
+    return json.dumps(_without_empty(body), ensure_ascii=False)
 
 
 def _without_empty(value: Any) -> Any:

@@ -4,13 +4,15 @@ import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
+from operator import itemgetter
 from typing import Any, Final
 
-from erp.demo.story import ENTRIES, PAYMENTS, SAGAS, TRIAL_BALANCE, VALUATION, Chapter, Story
+from erp.demo.story import ENTRIES, PAYMENTS, SAGAS, STOCK, TRIAL_BALANCE, VALUATION, Chapter, Story
 from erp.tour import BrokenPromise, say
 
 _ORDER_TO_CASH: Final = "sagas.order_to_cash"
-_POSTINGS: Final = {"sales": "post_sale", "cash": "post_settlement"}
+_POSTINGS: Final = {"post_sale": "sales", "post_settlement": "cash"}
+_POSTED: Final = 4
 
 
 def _stock_and_books(tour: Story) -> None:
@@ -18,10 +20,11 @@ def _stock_and_books(tour: Story) -> None:
     the trial balance against the valuation of the stock, and against orders and payments.
     """
     today = datetime.now(UTC).date()
+    at_rest = _at_rest(tour)
     stock = tour.wait(
         "olga",
         f"{VALUATION}?as_of={today}",
-        lambda found: _worth(found, "outlet") > 0 and found["totals"] == {"EUR": _at_rest(tour)},
+        lambda found: found["totals"] == {"EUR": at_rest} and _worth(found, "outlet") > 0,
         claim="it says what the stock says",
     )
     expected = _expected(tour, stock)
@@ -40,31 +43,47 @@ def _stock_and_books(tour: Story) -> None:
 
 
 def _steps(tour: Story) -> None:
-    """What the saga of the first order did: every step, when, why, and what came of it."""
+    """What the saga of the first order did, step by step, and what it posted: the amounts of the order, and
+    of its payment.
+    """
     order = tour.order("good")
-    code, said = tour.run("sagas", "list", "--type", _ORDER_TO_CASH, "--limit", "1000", "--json")
-    known = {each["key"]: each["id"] for each in json.loads(said)} if code == 0 else {}
-    saga_id = known.get(order["id"])
-    if saga_id is None:
-        raise BrokenPromise(f"the order {order['id']} was promised to have a saga")
-    tour.command("sagas", "show", saga_id)
     saga = tour.wait(
         "olga",
-        f"{SAGAS}/{saga_id}",
+        f"{SAGAS}/{_saga_of(tour, order['id'])}",
         lambda found: found["status"] == "ended",
         claim="it has ended",
-        show=("key", "status", "outcome"),
+        show=("type", "key", "status", "outcome"),
     )
+    path = f"{ENTRIES}?reference={order['id']}"
+    entries = tour.wait(
+        "olga", path, lambda found: len(found["items"]) == _POSTED, claim="it has posted four entries"
+    )["items"]
+    posted = {
+        step: [each for each in entries if each["journal"] == journal] for step, journal in _POSTINGS.items()
+    }
+    left = {step: iter(sorted(found, key=itemgetter("number"))) for step, found in posted.items()}
+    for step in saga["steps"]:
+        entry = next(left.get(step["name"], iter(())), None)
+        booked = f"{entry['document_no']} {entry['total']:>9}" if entry else ""
+        say(f"    {step['number']:>2}  {step['name']:<16} {step['status']}  {step['settled_at']}  {booked}")
     tour.expect("every step is done", {each["status"] for each in saga["steps"]} == {"done"})
-    entries = tour.ask("olga", "GET", f"{ENTRIES}?reference={order['id']}", expect=200).body["items"]
     payment = tour.send("sam", "GET", f"{PAYMENTS}/{order['payment_id']}").body
-    for journal, step in _POSTINGS.items():
-        posted = [Decimal(each["total"]) for each in entries if each["journal"] == journal]
-        done = sum(each["name"] == step for each in saga["steps"])
+    for step, found in posted.items():
+        total = _sum(found, "total")
+        steps = sum(each["name"] == step for each in saga["steps"])
         tour.expect(
-            f"{step}: {done} steps, {len(posted)} entries, {sum(posted)}, as order and payment say",
-            done == len(posted) and {sum(posted)} == {Decimal(order["total"]), Decimal(payment["captured"])},
+            f"{step}: {steps} steps, {len(found)} entries, {total} in all, as order and payment say",
+            steps == len(found) and {total} == {Decimal(order["total"]), Decimal(payment["captured"])},
         )
+
+
+def _saga_of(tour: Story, order_id: str) -> str:
+    """The id of the saga that sees to the order."""
+    code, said = tour.run("sagas", "list", "--type", _ORDER_TO_CASH, "--limit", "1000", "--json")
+    known = {each["key"]: str(each["id"]) for each in json.loads(said.splitlines()[-1])} if code == 0 else {}
+    if order_id not in known:
+        raise BrokenPromise(f"the order {order_id} was promised to have a saga")
+    return known[order_id]
 
 
 def _expected(tour: Story, stock: Any) -> Mapping[str, tuple[str, Decimal]]:
@@ -96,7 +115,7 @@ def _expected(tour: Story, stock: Any) -> Mapping[str, tuple[str, Decimal]]:
 def _at_rest(tour: Story) -> str:
     """What the stock is worth in all, asked stock by stock."""
     stocks = [("main", "LAMP"), ("main", "SHADE"), ("outlet", "LAMP")]
-    values = [tour.send("dora", "GET", f"/v1/inventory/stock/{w}/{sku}").body["value"] for w, sku in stocks]
+    values = [tour.send("dora", "GET", f"{STOCK}/{where}/{sku}").body["value"] for where, sku in stocks]
     return f"{sum(map(Decimal, values)):.2f}"
 
 

@@ -4,6 +4,8 @@ import fcntl
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ import pytest
 from click import ClickException
 
 from erp.cli.demo import _running
-from erp.demo import CHAPTERS, Story
+from erp.demo import CHAPTERS, Story, agreement
 from erp.tour import Answer, BrokenPromise
 
 GOOD = Answer(200, {}, {"items": []})
@@ -33,6 +35,7 @@ def canned(answer: Answer = GOOD, exit_code: int = 0) -> Story:
 
 
 @pytest.mark.e2e
+@pytest.mark.timeout(300)
 def test_the_tour_through_a_system_of_its_own(tmp_path: Path) -> None:
     clean = {name: value for name, value in os.environ.items() if not name.startswith("ERP_")}
     done = subprocess.run(
@@ -41,11 +44,13 @@ def test_the_tour_through_a_system_of_its_own(tmp_path: Path) -> None:
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=110,
+        timeout=290,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"\n{len(CHAPTERS):2}. And ClickHouse is held against it" in done.stdout
+    assert "1002     418.68  cash, taken less given back: 418.68" in done.stdout
+    assert "ok: post_sale: 2 steps, 2 entries, 408.68 in all, as order and payment say" in done.stdout
     assert done.stdout.endswith("every answer as promised.\n")
 
 
@@ -68,6 +73,50 @@ def test_a_wrong_fact_ends_the_tour() -> None:
 def test_a_failing_verb_ends_the_tour() -> None:
     with pytest.raises(BrokenPromise, match="exit code"):
         canned(exit_code=1).command("verify")
+
+
+def test_what_does_not_come_ends_the_tour(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("erp.tour._WAIT_S", 0)
+    assert canned().wait("alice", "/", lambda found: found == {"items": []}, claim="empty") == {"items": []}
+    with pytest.raises(BrokenPromise, match="full"):
+        canned().wait("alice", "/", lambda _: False, claim="full")
+    with pytest.raises(BrokenPromise, match="200 was promised, not 404"):
+        canned(Answer(404, {}, {})).wait("alice", "/", lambda _: True, claim="there")
+
+
+class Shop(Canned):
+    """One with stock for 10.00, and these balances."""
+
+    balances: Mapping[str, str]
+
+    def send(self, who: str | None, method: str, path: str, *_: Any, **__: Any) -> Answer:
+        stock = {"main": "8.00", "outlet": "2.00"}
+        if "/stock/" in path:
+            warehouse, sku = path.split("/")[-2:]
+            return Answer(200, {}, {"value": stock[warehouse] if sku == "LAMP" else "0.00"})
+        if "valuation" in path:
+            rows = [{"warehouse": warehouse, "value": value} for warehouse, value in stock.items()]
+            return Answer(200, {}, {"rows": rows, "totals": {"EUR": "10.00"}})
+        rows = [{"account": code, "balance": balance} for code, balance in self.balances.items()]
+        return Answer(200, {}, {"rows": rows, "totals": {"EUR": {"debit": "12.00", "credit": "12.00"}}})
+
+
+@pytest.mark.parametrize(
+    ("worth", "agrees"), [("8.00", True), ("7.99", False), ("8.01", False)], ids=["agrees", "less", "more"]
+)
+def test_a_cent_that_is_missing_ends_the_tour(
+    worth: str, agrees: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("erp.tour._WAIT_S", 0)
+    shop = Shop("nowhere", 1, "shop", lambda _, user: user, lambda *_: (0, ""), lambda _: None)
+    shop.values = {"received": Decimal(12), "lost": Decimal(0)}
+    shop.balances = {"1405": worth, "1406": "2.00", "2203": "-12.00", "6401": "2.00"}
+    check = agreement.CHAPTERS[0]
+    if agrees:
+        check(shop)
+    else:
+        with pytest.raises(BrokenPromise, match="stock, orders and payments"):
+            check(shop)
 
 
 def test_every_chapter_has_its_promise() -> None:
