@@ -1,7 +1,7 @@
 """`erp demo`: the tour, through the system that runs here or through one of its own.
 
-Its own lives in a temporary folder and ends with the tour. In a system that runs here the tour makes a tenant
-of its own, which stays: nothing is ever removed from the log.
+Its own lives in a temporary folder and ends with the tour. In a system that runs here the tour makes tenants
+of its own, which stay: nothing is ever removed from the log.
 """
 
 import fcntl
