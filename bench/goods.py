@@ -4,7 +4,6 @@ Every item has more stock than any run sells, so that no order has to be given u
 """
 
 import random
-from collections.abc import Iterator
 from typing import Any, Final
 
 import orjson
@@ -25,20 +24,18 @@ def skus() -> list[str]:
     return [f"ITEM-{number:04}" for number in range(ITEMS)]
 
 
-def stocking(wanted: list[str]) -> Iterator[bytes]:
-    """A bulk request's lines that register these items and take in their stock."""
-    for sku in wanted:
-        item = {
-            "sku": sku,
-            "name": f"Item {sku}",
-            "unit": "pcs",
-            "valuation": "fifo",
-            "currency": "EUR",
-            "weight_kg": "0.5",
-        }
-        goods = {"warehouse": WAREHOUSE, "sku": sku, "quantity": _QUANTITY, "unit_cost": "5.00"}
-        yield _line("inventory.register_item", item)
-        yield _line("inventory.receive_stock", goods)
+def registering(wanted: list[str]) -> bytes:
+    """A bulk request that registers these items."""
+    fields = {"unit": "pcs", "valuation": "fifo", "currency": "EUR", "weight_kg": "0.5"}
+    return b"".join(
+        _line("inventory.register_item", {"sku": sku, "name": f"Item {sku}", **fields}) for sku in wanted
+    )
+
+
+def receiving(wanted: list[str]) -> bytes:
+    """A bulk request that takes in their stock. Lines of one request may overtake one another."""
+    fields = {"warehouse": WAREHOUSE, "quantity": _QUANTITY, "unit_cost": "5.00"}
+    return b"".join(_line("inventory.receive_stock", {"sku": sku, **fields}) for sku in wanted)
 
 
 def _line(command: str, data: dict[str, Any]) -> bytes:

@@ -32,7 +32,6 @@ from erp.tokens import issue_token
 
 RATE: Final = 20
 _TOKEN_TTL_S: Final = 24 * 3600
-_ITEMS_A_REQUEST: Final = 100
 _MARGIN_S: Final = 60.0
 _QUIET_S: Final = 1.0
 _LETTERS: Final = "SELECT count(*) FROM erp.dead_letters"
@@ -154,8 +153,7 @@ def _stock(system: System, token: str, skus: list[str]) -> None:
     Raises:
         ChildFailed: not so.
     """
-    for first in range(0, len(skus), _ITEMS_A_REQUEST):
-        body = b"".join(goods.stocking(skus[first : first + _ITEMS_A_REQUEST]))
+    for body in (goods.registering(skus), goods.receiving(skus)):
         connection = http.client.HTTPConnection("127.0.0.1", system.port, timeout=_MARGIN_S)
         headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/x-ndjson"}
         connection.request("POST", goods.BULK_PATH, body, headers)
