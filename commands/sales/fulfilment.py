@@ -8,8 +8,9 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field
 
 from commands.bus import Command, Handler, Work
-from commands.fields import FixedPermission, NaturalKey, QuantityText, Reason
+from commands.fields import BusinessDate, FixedPermission, NaturalKey, QuantityText, Reason
 from commands.sales.fields import LINES_COUNT, NOT_EMPTY, Code
+from domain.sales.days import day_of
 from domain.sales.order import BY_CUSTOMER, Order
 
 Revision = Annotated[int, Field(strict=True, ge=1)]
@@ -56,6 +57,8 @@ class ShipOrder(FixedPermission):
     id: UUID
     lines: Annotated[tuple[ShippedPart, ...], LINES_COUNT, NOT_EMPTY] | None = None
     """Null: all that is open."""
+    shipped_on: BusinessDate | None = None
+    """The day on which it left, when that is told later; today when left out."""
 
 
 class ReturnOrder(FixedPermission):
@@ -66,6 +69,8 @@ class ReturnOrder(FixedPermission):
 
     id: UUID
     reason: Reason | None = None
+    returned_on: BusinessDate | None = None
+    """The day on which it came back, when that is told later; today when left out."""
 
 
 async def confirm_order(command: ConfirmOrder, work: Work) -> Order:
@@ -86,14 +91,15 @@ async def ship_order(command: ShipOrder, work: Work) -> Order:
     """See `Order.ship`."""
     order = await work.edit(Order, command.id)
     lines = command.lines
-    order.ship(None if lines is None else [(each.sku, Decimal(each.quantity)) for each in lines], work.today)
+    parts = None if lines is None else [(each.sku, Decimal(each.quantity)) for each in lines]
+    order.ship(parts, day_of(command.shipped_on, work.today))
     return order
 
 
 async def return_order(command: ReturnOrder, work: Work) -> Order:
     """See `Order.take_back`."""
     order = await work.edit(Order, command.id)
-    order.take_back(command.reason or "", work.today)
+    order.take_back(command.reason or "", day_of(command.returned_on, work.today))
     return order
 
 

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, model_validator
 
 from commands.bus import Command, Handler, Work
 from commands.fields import (
+    BusinessDate,
     CostText,
     CurrencyCode,
     FixedPermission,
@@ -19,6 +20,7 @@ from commands.fields import (
 )
 from commands.sales.fields import LINES_COUNT, NOT_EMPTY, NamedText, Token
 from domain.inventory.item import Item, item_id
+from domain.sales.days import day_of
 from domain.sales.order import Order
 from domain.sales.placement import PaymentChoice, Placement
 from domain.sales.pricing import WantedLine
@@ -75,6 +77,8 @@ class PlaceOrder(FixedPermission):
     lines: Annotated[tuple[OrderedLine, ...], LINES_COUNT, NOT_EMPTY]
     shipping_address: ShippingAddress
     payment: Payment
+    placed_on: BusinessDate | None = None
+    """The day on which it was ordered, when that is told later; today when left out."""
 
     @model_validator(mode="after")
     def _decimals_of_currency(self) -> Self:
@@ -122,7 +126,7 @@ async def place_order(command: PlaceOrder, work: Work) -> Order:
         warehouse=command.warehouse,
         shipping_address=await work.seal(command.customer_id, address.model_dump()),
         payment=PaymentChoice(command.payment.method, command.payment.token),
-        placed_on=work.today,
+        placed_on=day_of(command.placed_on, work.today),
     )
     terms = policy.terms(command.customer_tier, country=address.country, postal_code=address.postal_code)
     order.place(placement, wanted, terms)

@@ -14,6 +14,7 @@ from enum import StrEnum
 from typing import Final
 from uuid import UUID
 
+from domain.sales.days import require_not_before
 from domain.sales.placement import Address, PaymentChoice, Placement
 from domain.sales.pricing import (
     NoLines,
@@ -229,11 +230,12 @@ class Order(Aggregate):
         """Send so much of each sku, or all that is open; with the last of it the order is complete.
 
         Raises:
-            DomainError: it is not confirmed, or not as much is open.
+            DomainError: it is not confirmed, not as much is open, or it was not placed by then.
         """
-        self.require_placed()
+        placement = self.require_placed()
         if self.status not in {OrderStatus.CONFIRMED, OrderStatus.PARTIALLY_SHIPPED}:
             raise OrderNotShippable(f"Order {self.id} is {self.status}.", **self._stand())
+        require_not_before(on, placement.placed_on, "it was ordered on")
         left = self.sold().open_quantities()
         if quantities is None:
             quantities = tuple(left.items())
@@ -258,11 +260,12 @@ class Order(Aggregate):
         """Take back all that has left. What has not left never will.
 
         Raises:
-            DomainError: nothing has left, or it came back already.
+            DomainError: nothing has left, or not by then, or it came back already.
         """
         self.require_placed()
         if self.status not in {OrderStatus.PARTIALLY_SHIPPED, OrderStatus.COMPLETED}:
             raise OrderNotReturnable(f"Order {self.id} is {self.status}.", **self._stand())
+        require_not_before(on, max(each.shipped_on for each in self.shipments), "the last of it left on")
         net = sum((each.net for each in self.shipments), Decimal(0))
         tax = sum((each.tax for each in self.shipments), Decimal(0))
         self._returned(

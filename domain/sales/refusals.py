@@ -8,7 +8,7 @@ DomainError
 ├── OrderNotCancellable   goods have left, or it has ended
 ├── OrderNotShippable     it is not confirmed yet, or nothing is left to ship
 ├── OrderNotReturnable    nothing has left, or it came back already
-└── and those of `pricing` and `shipments`
+└── and those of `pricing`, `shipments` and `days`
 """
 
 from typing import ClassVar

@@ -103,9 +103,9 @@ def cancel(**said: str) -> Then:
     return lambda last: CancelOrder.model_validate({"id": last.id, "reason": "changed my mind", **said})
 
 
-def ship(*parts: tuple[str, str]) -> Then:
+def ship(*parts: tuple[str, str], **said: str) -> Then:
     lines = [{"sku": sku, "quantity": quantity} for sku, quantity in parts] or None
-    return lambda last: ShipOrder.model_validate({"id": last.id, "lines": lines})
+    return lambda last: ShipOrder.model_validate({"id": last.id, "lines": lines, **said})
 
 
 def give_back(**said: str) -> Then:

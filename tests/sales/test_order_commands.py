@@ -346,6 +346,37 @@ async def test_goods_do_not_come_back(company: Company, history: Sequence[Step],
     await company.given(*SHELF, *history).when(step).refused(code)
 
 
+async def test_what_is_told_later_keeps_its_day(company: Company):
+    """In the year before, as when books are taken over."""
+    history: tuple[Step, ...] = (*SHELF, order(placed_on="2025-12-01"), confirm())
+    sent = ship(shipped_on="2025-12-02")
+    answer = (
+        await company.given(*history)
+        .when(sent)
+        .then(happened(Order.Shipped, shipped_on=date(2025, 12, 2)), happened(Order.Completed))
+    )
+    await company.execute(give_back(returned_on="2025-12-24")(answer))
+    told = await company.load(Order, answer.id)
+    assert told.placement is not None
+    assert (told.placement.placed_on, told.returned_on) == (date(2025, 12, 1), date(2025, 12, 24))
+
+
+@pytest.mark.parametrize(
+    ("history", "step", "code"),
+    [
+        ((), order(placed_on="2026-02-04"), "sales.day_in_future"),
+        ((order(), confirm()), ship(shipped_on="2026-02-04"), "sales.day_in_future"),
+        ((order(), confirm()), ship(shipped_on="2026-02-02"), "sales.day_too_early"),
+        ((order(), confirm(), ship()), give_back(returned_on="2026-02-04"), "sales.day_in_future"),
+        ((order(), confirm(), ship()), give_back(returned_on="2026-02-02"), "sales.day_too_early"),
+    ],
+)
+async def test_a_day_that_cannot_be_is_refused(
+    company: Company, history: Sequence[Step], step: Step, code: str
+):
+    await company.given(*SHELF, *history).when(step).refused(code)
+
+
 async def test_a_return_under_a_key_is_one(company: Company):
     await company.given(*SHELF, order(), confirm(), ship()).when(give_back()).repeated()
 
