@@ -33,11 +33,11 @@ def verify() -> None:
         end = count_events(url)
         with progress("verifying events", end) as advance:
             result = verify_log(url, codec, aggregates(), advance)
+        if result.misfit is not None:
+            raise Failure(f"position {result.misfit.position} does not fit: {result.misfit.reason}")
         with progress("adding up stock and books", end) as advance:
             books = add_up(url, codec, end, advance)
         names = {each.tenant: each.name for each in list_tenants(url)}
-    if result.misfit is not None:
-        raise Failure(f"position {result.misfit.position} does not fit: {result.misfit.reason}")
     looked_at = f"{result.events:,} events in {result.streams:,} streams and {result.snapshots:,} snapshots"
     click.echo(f"{looked_at}: all as they were written")
     wrong = [each for each in books.differences() if not each.is_explained]

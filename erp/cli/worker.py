@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from projections.worker import Worker
     from sagas.worker import SagaWorker
 
+log = logging.getLogger(__name__)
+
 READ = "read"
 SAGA = "saga"
 
@@ -57,15 +59,34 @@ async def _run_read_side(settings: Settings, metrics_port: int | None) -> None:
 
 
 async def _run_sagas(settings: Settings, metrics_port: int | None) -> None:
-    from erp.bootstrap import create_saga_worker, require_command_side
+    from erp.bootstrap import create_saga_worker
     from erp.saga_metrics import serve_metrics
 
-    await require_command_side(settings)
+    await _check_mappings(settings)
     made = create_saga_worker(settings)
     port = metrics_port or settings.sagas.metrics_port
     if port is not None:
         serve_metrics(made, settings.http.host, port)
     await _until_told(made)
+
+
+async def _check_mappings(settings: Settings) -> None:
+    """Say which companies' vouchers will wait. The others' go on.
+
+    Raises:
+        SettingsError: commands cannot be taken with these settings.
+    """
+    from erp.bootstrap import running_command_side
+    from erp.mapping_check import lacks
+    from eventstore.tenants import list_tenants
+
+    url = settings.postgres.reader_url or settings.postgres.owner_url
+    async with running_command_side(settings) as side:
+        if not url:
+            log.info("ERP_POSTGRES__READER_URL is not set: account mappings are not looked at")
+        tenants = list_tenants(url) if url else []
+        async for lack in lacks(side.store, tenants):
+            log.warning("%s: %s; what its sagas are to post waits until that is mended", *lack)
 
 
 async def _until_told(made: "Worker | SagaWorker") -> None:
@@ -79,7 +100,7 @@ async def _until_told(made: "Worker | SagaWorker") -> None:
         await made.run()
     except Hung as error:
         # Its threads and tasks would hold up any other way to end; nothing is lost by this one.
-        logging.getLogger(__name__).critical("%s: ending at once", error)
+        log.critical("%s: ending at once", error)
         sys.stderr.flush()
         os._exit(1)
 
