@@ -7,7 +7,9 @@ from erp.demo.story import Chapter, Story
 
 
 def _verify(tour: Story) -> None:
-    """The log is checked: every hash, every position, version and number, of all companies in it."""
+    """The log is checked: every hash, every position, version and number, of all companies in it; and added
+    up from it, stock and books agree.
+    """
     tour.command("verify")
 
 
