@@ -224,6 +224,13 @@ def test_every_aggregate_has_its_topic(monkeypatch: pytest.MonkeyPatch, home: Pa
         "erp.finance.approval_policy": 4,
         "erp.finance.journal_entry": 4,
         "erp.payments.payment": 4,
+        "erp.inventory.item": 4,
+        "erp.inventory.stock": 4,
+        "erp.sales.order": 4,
+        "erp.sales.pricing_policy": 4,
+        "erp.sagas.order_to_cash": 4,
+        "erp.sagas.inventory_voucher": 4,
+        "erp.sagas.reservation_expiry": 4,
     }
 
 
