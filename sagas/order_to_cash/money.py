@@ -105,9 +105,12 @@ def _refused(memory: OrderMemory, heard: StepRefused) -> OrderMemory:
     assert memory.at_payment is not None
     paid = memory.paid(memory.at_payment)
     match heard.step:
-        case "authorise" if heard.code == EXISTS:
+        case "authorise" if heard.code == EXISTS and memory.asking_until is None:
             # Somebody has used this attempt otherwise: there is another.
-            return memory.but(asking_until=None)
+            return memory
+        case "authorise" if heard.code == EXISTS:
+            # It was ours, of an amount that the order had then.
+            return memory.with_paid(paid.but(doubtful=True)).but(asking_until=None)
         case "authorise" if heard.code.startswith("payments."):
             return _given_up(memory, heard.code, heard.detail)
         case "authorise" if heard.code == NO_ANSWER:
@@ -210,9 +213,11 @@ def _voided(memory: OrderMemory) -> Next:
 
 def _is_wanted(memory: OrderMemory, paid: Paid) -> bool:
     match memory.standing:
+        case Standing.PENDING if paid.doubtful:
+            # First it is to be known whether the order can be given up.
+            return bool(memory.giving_up)
         case Standing.PENDING:
-            # While it is being given up, it may turn out to be cancelled or not.
-            return paid.doubtful or (paid is memory.hold and paid.held == memory.to_hold)
+            return paid is memory.hold and paid.held == memory.to_hold
         case Standing.CONFIRMED:
             return paid is memory.hold and memory.to_hold > 0
         case Standing.CANCELLED:
