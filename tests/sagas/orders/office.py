@@ -15,8 +15,10 @@ from commands.finance import (
 )
 from commands.finance import (
     Accounts,
+    ClosePeriod,
     OpenAccount,
     OpenFiscalYear,
+    ReopenPeriod,
     SetAccountMapping,
 )
 from commands.inventory import HANDLERS as INVENTORY
@@ -65,6 +67,11 @@ AGGREGATES: tuple[type[Aggregate], ...] = (
     Payment,
     *SAGAS,
 )
+_INTERESTED: dict[str, list[type[Saga]]] = {}
+for _saga in SAGAS:
+    for _event in (*_saga.STARTS, *_saga.HEARS):
+        _INTERESTED.setdefault(_event.TOPIC, []).append(_saga)
+
 TENANT = UUID(int=1)
 START = datetime(2026, 3, 10, 9, tzinfo=UTC)
 MAIN = "main"
@@ -85,14 +92,14 @@ NORTH = "1406"
 ADDRESS = {"name": "E. M.", "line1": "Street 1", "city": "Town", "postal_code": "12345", "country": "DE"}
 
 
-def books(*, with_mapping: bool = True) -> list[Command]:
-    """Chart, year and mapping."""
+def books(year: int = START.year, *, with_mapping: bool = True) -> list[Command]:
+    """Chart, two years and mapping."""
     accounts = Accounts.model_validate({part: code for part, (code, _) in PARTS.items()})
     opened: list[Command] = [
         OpenAccount.model_validate({"code": code, "name": code, "type": kind})
         for code, kind in (*PARTS.values(), (NORTH, "asset"))
     ]
-    opened += [OpenFiscalYear(year=year, start=date(year, 1, 1)) for year in (2026, 2027)]
+    opened += [OpenFiscalYear(year=each, start=date(each, 1, 1)) for each in (year, year + 1)]
     if with_mapping:
         opened.append(SetAccountMapping(accounts=accounts, warehouses={"north": NORTH}))
     return opened
@@ -164,7 +171,7 @@ class MemoryTimers:
         rows = [timer for timer, _ in self._rows.values()]
         return [each for each in rows if (retries and each.name == RETRY) or each.due_at <= now]
 
-    def settle(self, timer: Timer) -> None:
+    async def settle(self, timer: Timer) -> None:
         row = self._rows.get((timer.saga_id, timer.name))
         if row is not None and row[0].due_at == timer.due_at:
             del self._rows[timer.saga_id, timer.name]
@@ -193,15 +200,25 @@ class Office:
     worker_count: int = 2
 
     def __post_init__(self) -> None:
+        self.tenant = TENANT
         self.codec = Codec(AGGREGATES)
-        self.log = Log(self.codec, lambda: self.now, on_append=self._moment)
-        self.timers = MemoryTimers(lambda: self.now)
         self.handlers = {**FINANCE, **INVENTORY, **SALES, **PAYMENTS}
-        self.store = MemoryStore(self.log)
-        self.bus = self._bus(self.store)
-        self.workers = [self._worker() for _ in range(self.worker_count)]
+        self.procedures = Till(self.teller).procedures()
         self.heard: dict[tuple[str, UUID], int] = {}
         self._working = False
+        self.log = Log(self.codec, lambda: self.now, on_append=self._moment)
+        self.timers: Any = MemoryTimers(lambda: self.now)
+        self.store: Any = self.new_store()
+        self.bus = self._bus(self.store)
+        self.workers = [self._worker() for _ in range(self.worker_count)]
+
+    def new_store(self) -> Any:
+        """What another process has of the log."""
+        return MemoryStore(self.log)
+
+    def events(self) -> Sequence[StoredEvent]:
+        """The log."""
+        return self.log.events
 
     def _moment(self) -> None:
         if self._working and self.crash_in is not None:
@@ -210,20 +227,24 @@ class Office:
                 self.crash_in = None
                 raise Crash
 
-    def _bus(self, store: MemoryStore) -> Bus:
-        procedures = Till(self.teller).procedures()
+    def _bus(self, store: Any) -> Bus:
         return Bus(
-            store, self.handlers, procedures, new_id=uuid4, clock=lambda: self.now, vault=MemoryVault()
+            store,
+            self.handlers,
+            self.procedures,
+            new_id=uuid4,
+            clock=lambda: self.now,
+            vault=MemoryVault(),
         )
 
     def _worker(self) -> Worker:
-        store = MemoryStore(self.log)
+        store = self.new_store()
         bus = self._bus(store)
         tools = Tools(
-            store=store,  # type: ignore[arg-type]
+            store=store,
             bus=bus,
-            timers=self.timers,  # type: ignore[arg-type]
-            commands={each.TOPIC: each for each in (*self.handlers, *Till(self.teller).procedures())},
+            timers=self.timers,
+            commands={each.TOPIC: each for each in (*self.handlers, *self.procedures)},
             aggregates={each.TOPIC: each for each in AGGREGATES},
             clock=lambda: self.now,
             status=SagaWorkerStatus(),
@@ -241,13 +262,13 @@ class Office:
 
     def _context(self) -> Context:
         key = str(uuid4())
-        return Context(TENANT, "alice", Permissions(["*"]), key, key.encode(), correlation_id=key)
+        return Context(self.tenant, "alice", Permissions(["*"]), key, key.encode(), correlation_id=key)
 
     async def load(self, aggregate_class: type[Any], stream_id: UUID) -> Any:
-        return await self.store.load_current(aggregate_class, stream_id, TENANT)
+        return await self.store.load_current(aggregate_class, stream_id, self.tenant)
 
     async def stock(self, sku: str, warehouse: str = MAIN) -> Stock:
-        found = await self.load(Stock, stock_id(TENANT, warehouse, sku))
+        found = await self.load(Stock, stock_id(self.tenant, warehouse, sku))
         assert isinstance(found, Stock)
         return found
 
@@ -255,15 +276,12 @@ class Office:
 
     def waiting(self) -> list[tuple[type[Saga], StoredEvent]]:
         """The next event of each stream that sagas of each class have not heard of."""
-        found = []
-        for saga in SAGAS:
-            wanted = {event.TOPIC for event in (*saga.STARTS, *saga.HEARS)}
-            for stream_id, events in self.log.streams.items():
-                after = self.heard.get((saga.TOPIC, stream_id), 0)
-                following = next((e for e in events if e.version > after and e.type in wanted), None)
-                if following is not None:
-                    found.append((saga, following))
-        return found
+        found: dict[tuple[type[Saga], UUID], StoredEvent] = {}
+        for event in self.events():
+            for saga in _INTERESTED.get(event.type, ()):
+                if event.version > self.heard.get((saga.TOPIC, event.stream_id), 0):
+                    found.setdefault((saga, event.stream_id), event)
+        return [(saga, event) for (saga, _), event in found.items()]
 
     async def deliver(self, saga: type[Saga], event: StoredEvent, worker: int = 0) -> None:
         """A worker hears of an event; it comes again if the worker dies over it."""
@@ -275,7 +293,7 @@ class Office:
         """A worker wakes a saga."""
         saga = next(each for each in SAGAS if timer.saga_type == each.TOPIC)
         if await self._survives(worker, lambda at: at.runner.wake(saga, timer)):
-            self.timers.settle(timer)
+            await self.timers.settle(timer)
 
     async def _survives(self, worker: int, work: Callable[[Worker], Any]) -> bool:
         self._working = True
@@ -295,18 +313,27 @@ class Office:
             waiting, due = self.waiting(), self.timers.due()
             for saga, event in waiting:
                 await self.deliver(saga, event)
-            before = len(self.log.events)
+            before = len(self.events())
             for timer in due:
                 await self.wake(timer)
-            if not waiting and len(self.log.events) == before:
+            if not waiting and len(self.events()) == before:
                 return
         raise AssertionError("it does not come to rest")
+
+    async def close(self) -> None:
+        """This month and those before it are closed."""
+        for month in range(1, self.now.month + 1):
+            await self.do(ClosePeriod(period=f"{self.now.year}-{month:02}"))
+
+    async def reopen(self) -> None:
+        """This month is open again."""
+        await self.do(ReopenPeriod(period=f"{self.now.year}-{self.now.month:02}"))
 
     # What came of it
 
     def entries(self) -> list[dict[str, Any]]:
         """What was posted, as the log has it."""
-        return [orjson.loads(e.data) for e in self.log.events if e.type == JournalEntry.Posted.TOPIC]
+        return [orjson.loads(e.data) for e in self.events() if e.type == JournalEntry.Posted.TOPIC]
 
     def balance(self, part: str) -> Decimal:
         """Debit minus credit of the account that plays a part, or has that code."""
@@ -323,10 +350,14 @@ class Office:
 
     async def all(self, aggregate_class: type[Any]) -> list[Any]:
         """Every one of them."""
-        ids = [events[0].stream_id for events in self.log.streams.values()]
-        kinds = {events[0].stream_id: events[0].stream_type for events in self.log.streams.values()}
-        return [await self.load(aggregate_class, i) for i in ids if kinds[i] == aggregate_class.TOPIC]
+        ids = dict.fromkeys(e.stream_id for e in self.events() if e.stream_type == aggregate_class.TOPIC)
+        return [await self.load(aggregate_class, each) for each in ids]
+
+    async def steps(self, order_id: UUID) -> list[str]:
+        """What its process did, and how it went."""
+        saga = await self.saga(order_id)
+        return [f"{each.asked.name} {each.code or each.status}" for each in saga.steps]
 
     async def saga(self, order_id: UUID) -> Any:
         """The process of an order."""
-        return await self.load(OrderToCash, OrderToCash.id_of(TENANT, str(order_id)))
+        return await self.load(OrderToCash, OrderToCash.id_of(self.tenant, str(order_id)))

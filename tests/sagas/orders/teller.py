@@ -66,6 +66,8 @@ class Teller:
 
     async def ask(self, request: GatewayRequest) -> Outcome | None:
         await asyncio.sleep(0)
+        if self.mood is Mood.DOWN:
+            raise GatewayUnavailable("down")
         if self.mood is not Mood.FINE:
             raise GatewayTimeout("not now")
         return self.outcomes.get(request.operation)
