@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator
 
-from prometheus_client import CollectorRegistry, start_http_server
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
+from erp.metrics import families
 from eventstore.relay import RelayStatus
 
 
@@ -34,14 +34,4 @@ class RelayMetrics(Collector):
             "erp_relay_bytes": ("Their bytes before compression.", now.bytes),
             "erp_relay_kafka_failures": ("Times that Kafka was lost.", now.kafka_failures),
         }
-        for name, (text, value) in gauges.items():
-            yield GaugeMetricFamily(name, text, value=float(value))
-        for name, (text, value) in counters.items():
-            yield CounterMetricFamily(name, text, value=float(value))
-
-
-def serve_metrics(status: RelayStatus, host: str, port: int) -> None:
-    """Serve them over HTTP from a thread of its own, as long as the process lives."""
-    registry = CollectorRegistry()
-    registry.register(RelayMetrics(status))
-    start_http_server(port, host, registry)
+        yield from families(gauges, counters)

@@ -4,15 +4,10 @@ from collections.abc import Iterator
 from itertools import accumulate
 from typing import Final
 
-from prometheus_client import CollectorRegistry, start_http_server
-from prometheus_client.core import (
-    CounterMetricFamily,
-    GaugeMetricFamily,
-    HistogramMetricFamily,
-    Metric,
-)
+from prometheus_client.core import HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from erp.metrics import families
 from sagas.status import BOUNDS_S, Durations
 from sagas.worker import SagaWorker
 
@@ -57,10 +52,7 @@ class SagaMetrics(Collector):
             "erp_saga_parked_events": ("Events put aside as dead letters.", now.parked),
             "erp_saga_streams": ("Consumers started, one after the other.", consuming.streams),
         }
-        for name, (text, value) in gauges.items():
-            yield GaugeMetricFamily(name, text, value=float(value))
-        for name, (text, count) in counters.items():
-            yield CounterMetricFamily(name, text, value=float(count))
+        yield from families(gauges, counters)
         yield _histogram("erp_saga_hearing_seconds", "From an event's recording to its saga.", now.hearing)
         yield _histogram("erp_saga_turn_seconds", "What a saga took to do all it could.", now.turn)
         yield _histogram("erp_saga_timer_lateness_seconds", "Of timers.", now.lateness)
@@ -70,10 +62,3 @@ def _histogram(name: str, text: str, durations: Durations) -> Metric:
     counts = accumulate(durations.counts)
     buckets = [(up_to, float(count)) for up_to, count in zip(_UP_TO, counts, strict=True)]
     return HistogramMetricFamily(name, text, buckets=buckets, sum_value=durations.total_s)
-
-
-def serve_metrics(worker: SagaWorker, host: str, port: int) -> None:
-    """Serve them over HTTP from a thread of its own, as long as the process lives."""
-    registry = CollectorRegistry()
-    registry.register(SagaMetrics(worker))
-    start_http_server(port, host, registry)

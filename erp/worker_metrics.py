@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator
 
-from prometheus_client import CollectorRegistry, start_http_server
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from erp.metrics import families
 from projections.worker import Worker
 
 
@@ -48,10 +48,7 @@ class WorkerMetrics(Collector):
             "erp_worker_healed_events": ("Events that Kafka did not bring.", projector.healed),
             "erp_worker_streams": ("Consumers started, one after the other.", worker.streams),
         }
-        for name, (text, value) in gauges.items():
-            yield GaugeMetricFamily(name, text, value=float(value))
-        for name, (text, value) in counters.items():
-            yield CounterMetricFamily(name, text, value=float(value))
+        yield from families(gauges, counters)
         yield from self._projections()
 
     def _projections(self) -> Iterator[Metric]:
@@ -72,10 +69,3 @@ class WorkerMetrics(Collector):
             lag.add_metric([name], max(0, projector.head - generation.position))
             blocked.add_metric([name], float(generation.blocked_by is not None))
         yield from (position, lag, blocked)
-
-
-def serve_metrics(worker: Worker, host: str, port: int) -> None:
-    """Serve them over HTTP from a thread of its own, as long as the process lives."""
-    registry = CollectorRegistry()
-    registry.register(WorkerMetrics(worker))
-    start_http_server(port, host, registry)

@@ -26,7 +26,8 @@ def relay(*, from_start: bool, metrics_port: int | None, lifeline: int | None) -
 
     from erp.bootstrap import create_relay
     from erp.embedded.lifeline import end_with_pipe
-    from erp.relay_metrics import serve_metrics
+    from erp.metrics import serve_metrics
+    from erp.relay_metrics import RelayMetrics
 
     settings = load_settings()
     _say_little()
@@ -36,7 +37,7 @@ def relay(*, from_start: bool, metrics_port: int | None, lifeline: int | None) -
         made = create_relay(settings, from_start=from_start)
         port = metrics_port or settings.relay.metrics_port
         if port is not None:
-            serve_metrics(made.status, settings.http.host, port)
+            serve_metrics(RelayMetrics(made.status), settings.http.host, port)
         uvloop.run(_run(made))
 
 

@@ -49,24 +49,26 @@ def worker(role: str, metrics_port: int | None, lifeline: int | None) -> None:
 
 async def _run_read_side(settings: Settings, metrics_port: int | None) -> None:
     from erp.bootstrap import create_worker
-    from erp.worker_metrics import serve_metrics
+    from erp.metrics import serve_metrics
+    from erp.worker_metrics import WorkerMetrics
 
     made = create_worker(settings)
     port = metrics_port or settings.worker.metrics_port
     if port is not None:
-        serve_metrics(made, settings.http.host, port)
+        serve_metrics(WorkerMetrics(made), settings.http.host, port)
     await _until_told(made)
 
 
 async def _run_sagas(settings: Settings, metrics_port: int | None) -> None:
     from erp.bootstrap import create_saga_worker
-    from erp.saga_metrics import serve_metrics
+    from erp.metrics import serve_metrics
+    from erp.saga_metrics import SagaMetrics
 
     await _check_mappings(settings)
     made = create_saga_worker(settings)
     port = metrics_port or settings.sagas.metrics_port
     if port is not None:
-        serve_metrics(made, settings.http.host, port)
+        serve_metrics(SagaMetrics(made), settings.http.host, port)
     await _until_told(made)
 
 

@@ -1,0 +1,27 @@
+"""Metrics (Prometheus) of a process that is no HTTP application: read from its status whenever they are asked
+for, and served from a thread of its own.
+"""
+
+from collections.abc import Iterator, Mapping
+
+from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+Told = Mapping[str, tuple[str, float]]
+"""By name: what it is, in words, and how much."""
+
+
+def families(gauges: Told, counters: Told) -> Iterator[Metric]:
+    """What goes up and down, then what only grows."""
+    for name, (text, value) in gauges.items():
+        yield GaugeMetricFamily(name, text, value=float(value))
+    for name, (text, value) in counters.items():
+        yield CounterMetricFamily(name, text, value=float(value))
+
+
+def serve_metrics(collector: Collector, host: str, port: int) -> None:
+    """Serve them over HTTP from a thread of its own, as long as the process lives."""
+    registry = CollectorRegistry()
+    registry.register(collector)
+    start_http_server(port, host, registry)
