@@ -32,9 +32,10 @@ class Shop:
         self._books = books
         self._skus = [self._item(), self._item()]
         # Ahead of time: no route confirms an order, and generating requests allows for nothing random.
-        secured = [self._placed() for _ in range(21)]
+        secured = [self._placed() for _ in range(40)]
         asyncio.run(self._confirm(secured))
-        self._to_ship, *self._to_return = secured
+        # Many of each: the generator learns ids from lists, and cancels one or the other.
+        self._to_ship, self._to_return = secured[:20], secured[20:]
         for order in self._to_return:
             self._books.ok("POST", f"{ORDERS}/{order}/ship")
 
@@ -60,8 +61,8 @@ class Shop:
             case.body["lines"] = [{"sku": self._skus[0], "quantity": "1"}]
 
     def _order_for(self, path: str) -> UUID:
-        if path.endswith("/ship"):
-            return self._to_ship
+        if path.endswith("/ship") and self._to_ship:
+            return self._to_ship.pop()
         if path.endswith("/return") and self._to_return:
             return self._to_return.pop()
         return self._placed()
