@@ -79,9 +79,11 @@ def test_the_description(api: Api) -> None:
         "/v1/commands",
         "/v1/finance/journal-entries",
         "/v1/finance/periods/{period}/lock",
+        "/v1/inventory/items",
+        "/v1/sales/orders",
     } <= paths.keys()
     assert {"get", "post"} == paths["/v1/finance/journal-entries"].keys()
-    assert not [path for path in paths if re.search(r"inventory|sales|/audit", path)]
+    assert not [path for path in paths if "/audit" in path]
 
 
 def _metrics(api: Api) -> str:
