@@ -10,14 +10,14 @@ CODE := $(wildcard domain commands projections sagas api eventstore erp tests be
 PYTHON ?= $(shell command -v python3.11 >/dev/null 2>&1 && python3.11 -c '' 2>/dev/null && echo python3.11 || echo python3)
 
 .DEFAULT_GOAL := help
-.PHONY: help up test test-faults test-kafka coverage check fmt demo lock bench-commands bench-stream bench-orders clean .venv
+.PHONY: help up test test-slow test-kafka coverage check fmt demo lock bench-commands bench-stream bench-orders clean .venv
 
 help:
 	@echo 'make up [PORT=8000]    start everything here: embedded Postgres, a demo company, the API'
 	@echo 'make demo              a scripted tour over HTTP'
 	@echo 'make test              all tests (make test ARGS="tests/house -k settings" for some)'
 	@echo 'make test-kafka        the stream tests once more, on a real Apache Kafka (needs Java 17 and Maven)'
-	@echo 'make test-faults       kill -9 of every part under load, wiped and late parts'
+	@echo 'make test-slow         what takes minutes: kill -9 of every part under load, wiped and late parts, generated requests'
 	@echo 'make coverage          that tests take every branch of domain/ and commands/'
 	@echo 'make check             format, lint, types, layers'
 	@echo 'make fmt               put format and imports in order'
@@ -48,8 +48,8 @@ demo: $(STAMP)
 test: $(STAMP)
 	@$(PY) -m pytest -q $(ARGS)
 
-# Parts are killed one by one, also under load, and waited for: minutes, so they have a target of their own.
-test-faults: $(STAMP)
+# Parts are killed and waited for, and requests generated at every route: minutes, so they have a target of their own.
+test-slow: $(STAMP)
 	@$(PY) -m pytest -q -m "slow and not kafka" $(ARGS)
 
 test-kafka: $(STAMP)

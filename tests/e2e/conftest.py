@@ -1,26 +1,17 @@
 """One running system for all of these tests; a tenant for each."""
 
 from collections.abc import Iterator
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import pytest
 
-from erp.embedded.postgres import EmbeddedPostgres
-from eventstore.migrate import migrate
-from tests.e2e.system import Api, Books, Home, Process, until
+from tests.e2e.system import Api, Books, Home, Process, running_home, until
 
 
 @pytest.fixture(scope="session")
 def home() -> Iterator[Home]:
-    """A home with Postgres running and migrated; it is stopped when the last user of it is gone."""
-    # Not below pytest's own folder, which each run of pytest shuts to others when it starts: under root that
-    # locks out the user that the Postgres of another run works as.
-    with TemporaryDirectory(prefix="erp-e2e-") as folder:
-        path = Path(folder) / "home"
-        with EmbeddedPostgres(path) as server:
-            migrate(server.url)
-            yield Home(path)
+    """The home of the system."""
+    with running_home() as made:
+        yield made
 
 
 @pytest.fixture(scope="session")

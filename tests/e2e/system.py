@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Self
 from uuid import UUID, uuid4
 
@@ -25,8 +26,10 @@ from api.auth import AuthConfig, AuthKey, issue_token
 from erp.contexts import aggregates, projections
 from erp.embedded import address
 from erp.embedded.cluster import Cluster
+from erp.embedded.postgres import EmbeddedPostgres
 from erp.secrets import kept_keys
 from eventstore.codec import Codec
+from eventstore.migrate import migrate
 from eventstore.tenants import register_tenant
 from eventstore.verify import Verified, verify
 
@@ -149,9 +152,11 @@ class Api:
     def __enter__(self) -> Self:
         return self.start()
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if self.process is not None:
             self.process.end()
+            if kind is not None:
+                print(self.process.output[-5000:])  # noqa: T201 - pytest shows it with the failure
 
     def is_ready(self) -> bool:
         return self.readiness()[0] == http.client.OK
@@ -229,6 +234,18 @@ class Home:
         """How many calls of the append function wait for their turn."""
         ((count,),) = self.rows("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
         return int(count)
+
+
+@contextlib.contextmanager
+def running_home() -> Iterator[Home]:
+    """A home with Postgres running and migrated; it is stopped when the last user of it is gone."""
+    # Not below pytest's own folder, which each run of pytest shuts to others when it starts: under root that
+    # locks out the user that the Postgres of another run works as.
+    with TemporaryDirectory(prefix="erp-e2e-") as folder:
+        path = Path(folder) / "home"
+        with EmbeddedPostgres(path) as server:
+            migrate(server.url)
+            yield Home(path)
 
 
 @contextlib.contextmanager

@@ -6,16 +6,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 from uuid import uuid4
 
 import pytest
 
-from erp.embedded.postgres import EmbeddedPostgres
-from eventstore.migrate import migrate
 from tests.e2e.load import POSTED
-from tests.e2e.system import Home, Process, until
+from tests.e2e.system import Home, Process, running_home, until
 
 # A dozen verbs, each a process of its own.
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
@@ -85,12 +82,9 @@ class Shop:
 
 @pytest.fixture(scope="module")
 def home() -> Iterator[Home]:
-    """A home with Postgres running."""
-    with TemporaryDirectory(prefix="erp-orders-") as folder:
-        path = Path(folder) / "home"
-        with EmbeddedPostgres(path) as server:
-            migrate(server.url)
-            yield Home(path)
+    """A home of their own: nobody else's sagas run in it."""
+    with running_home() as made:
+        yield made
 
 
 @pytest.fixture

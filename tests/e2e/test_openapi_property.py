@@ -2,6 +2,7 @@
 
 import zlib
 from collections import Counter, defaultdict
+from collections.abc import Iterator
 from itertools import cycle
 from typing import Any
 from uuid import uuid4
@@ -15,9 +16,9 @@ from erp.contexts import CONTEXTS
 from tests.e2e.paying import payments
 from tests.e2e.shop import Shop
 from tests.e2e.stockroom import Stockroom
-from tests.e2e.system import ENTRIES, Api, Books, Process, bulk_line, entry
+from tests.e2e.system import ENTRIES, Api, Books, Home, Process, bulk_line, entry, running_home
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(600)]
 
 EXAMPLES = 20
 LAST_DAY = "2299-12-31"
@@ -178,6 +179,21 @@ class Insider:
         if "start" in body:
             body["year"] = 2027 + chance % 200
             body["start"] = f"{body['year']}-01-01"
+
+
+@pytest.fixture(scope="module")
+def home() -> Iterator[Home]:
+    """A home of its own: what is posted here at random makes nonsense of stock and books, which `erp verify`
+    would tell of.
+    """
+    with running_home() as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def one_api(home: Home) -> Iterator[Api]:
+    with Api(home.path) as running:
+        yield running
 
 
 @pytest.fixture
