@@ -61,6 +61,12 @@ class Desk:
         """The aggregate as the log has it now. Shared: it must not be changed."""
         return await self._store.load_current(aggregate_class, stream_id, self.tenant)
 
+    async def seen(self, aggregate_class: type[A], stream_id: UUID) -> A:
+        """The aggregate as it was last seen here: as the last step that was carried out here left it, or as
+        others have since. Shared: it must not be changed.
+        """
+        return await self._store.load(aggregate_class, stream_id, self.tenant)
+
     def _of(self, step: str) -> Context:
         if not step:
             return self._context

@@ -1,7 +1,7 @@
 """Questions to Postgres from a pool of connections, answered or given up in time."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, Self
 
 import psycopg
@@ -9,6 +9,9 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from domain.shared.errors import Unavailable
 from eventstore.committer import is_outage
+
+Parameters = Sequence[Any] | Mapping[str, Any]
+"""By place, or by name."""
 
 CONNECTION: Final[dict[str, Any]] = {
     "autocommit": True,
@@ -61,7 +64,7 @@ class Pool:
     async def __aexit__(self, *_: object) -> None:
         await self._connections.close()
 
-    async def rows(self, query: str, parameters: Sequence[Any]) -> list[Any]:
+    async def rows(self, query: str, parameters: Parameters) -> list[Any]:
         """All rows of a short query, or `Unavailable` in time, also when the database says nothing."""
         try:
             async with asyncio.timeout(self._call_timeout_s):
@@ -70,7 +73,7 @@ class Pool:
             detail = "The event store does not answer."
             raise Unavailable(detail) from error
 
-    async def _ask(self, query: str, parameters: Sequence[Any]) -> list[Any]:
+    async def _ask(self, query: str, parameters: Parameters) -> list[Any]:
         """All rows of a query.
 
         After a restart of the database the pool may be full of dead connections: a query that

@@ -23,7 +23,7 @@ from eventstore.cloudevents import LogEvent
 from eventstore.codec import ENCODING, FIELDS, Codec, StoredFields, snapshot_type
 from eventstore.committer import GroupCommitter
 from eventstore.leaf import StoredEvent
-from eventstore.pool import CONNECTION, Pool
+from eventstore.pool import CONNECTION, Parameters, Pool
 from eventstore.queues import StreamQueues
 from eventstore.request import AppendReceipt, AppendRequest, Check, NewEvent
 
@@ -33,6 +33,14 @@ A = TypeVar("A", bound=Aggregate)
 
 _PAGE_EVENTS: Final = 1000
 _LOG_FIELDS: Final = ", ".join((*StoredEvent._fields, "leaf_hash"))
+# The state comes once, with the first event behind it; without any event the row has nothing else.
+_LOAD: Final = f"""
+    SELECT s.version, CASE WHEN e.version IS NULL OR e.version = s.version + 1 THEN s.state END,
+           {", ".join(f"e.{name}" for name in StoredFields._fields)}
+      FROM (SELECT) AS one
+      LEFT JOIN LATERAL erp.read_snapshot(%(tenant)s, %(stream)s, %(snapshot)s) AS s ON true
+      LEFT JOIN LATERAL erp.read_stream(
+               %(tenant)s, %(stream)s, %(type)s, coalesce(s.version, 0), {_PAGE_EVENTS}) AS e ON true"""  # noqa: S608 - names and a number of ours
 
 
 class KnownAtInFuture(Exception):
@@ -101,50 +109,64 @@ class EventStore:
 
         Shared: it must not be changed.
         """
-        cached = self._cached(aggregate_class, stream_id, tenant)
-        if cached is not None:
-            return cached.aggregate  # type: ignore[return-value]
-        return await self._catch_up(
-            aggregate_class, stream_id, tenant, await self._from_snapshot(aggregate_class, stream_id, tenant)
-        )
+        cached = self.cached(aggregate_class, stream_id, tenant)
+        return await self._from_log(aggregate_class, stream_id, tenant) if cached is None else cached
 
     def cached(self, aggregate_class: type[A], stream_id: UUID, tenant: UUID) -> A | None:
         """The aggregate if it is in the cache; it may be older than the log's. Shared, as from `load`."""
         found = self._cached(aggregate_class, stream_id, tenant)
         return None if found is None else found.aggregate  # type: ignore[return-value]
 
+    def begin(
+        self, aggregate_class: type[Aggregate], tenant: UUID, first: Aggregate.Event, json_bytes: int
+    ) -> None:
+        """Keep in the cache what an aggregate was after its first event; what is there stays."""
+        if self._cached(aggregate_class, first.originator_id, tenant) is None:
+            aggregate = aggregate_class.blank(first.originator_id)
+            first.mutate(aggregate)
+            self._cache.put(tenant, aggregate, json_bytes)
+
     async def load_current(self, aggregate_class: type[A], stream_id: UUID, tenant: UUID) -> A:
         """The aggregate as the log has it now. Shared: it must not be changed."""
         start = self._cached(aggregate_class, stream_id, tenant)
         if start is None:
-            start = await self._from_snapshot(aggregate_class, stream_id, tenant)
-        return await self._catch_up(aggregate_class, stream_id, tenant, start)
+            return await self._from_log(aggregate_class, stream_id, tenant)
+        page = await self._page(aggregate_class, stream_id, tenant, start.aggregate.version)
+        return await self._caught_up(start, page, tenant)
 
     def _cached(self, aggregate_class: type[A], stream_id: UUID, tenant: UUID) -> Cached | None:
         cached = self._cache.get(tenant, stream_id)
         return cached if cached is not None and isinstance(cached.aggregate, aggregate_class) else None
 
-    async def _from_snapshot(self, aggregate_class: type[A], stream_id: UUID, tenant: UUID) -> Cached:
-        rows = await self.rows(
-            "SELECT version, state FROM erp.read_snapshot(%s, %s, %s)",
-            [tenant, stream_id, snapshot_type(aggregate_class)],
-        )
-        for version, state in rows:
-            return Cached(self._codec.decode_state(aggregate_class, stream_id, version, state), len(state))
-        return Cached(aggregate_class.blank(stream_id), 0)
+    async def _from_log(self, aggregate_class: type[A], stream_id: UUID, tenant: UUID) -> A:
+        """From the last snapshot, if there is one, and the events behind it: one question as a rule."""
+        asked = {
+            "tenant": tenant,
+            "stream": stream_id,
+            "type": aggregate_class.TOPIC,
+            "snapshot": snapshot_type(aggregate_class),
+        }
+        rows = await self.rows(_LOAD, asked)
+        version, state, *_ = rows[0]
+        start = Cached(aggregate_class.blank(stream_id), 0)
+        if version is not None:
+            aggregate = self._codec.decode_state(aggregate_class, stream_id, version, state)
+            start = Cached(aggregate, len(state))
+        page = [StoredFields(*fields) for _, _, *fields in rows if fields[0] is not None]
+        return await self._caught_up(start, page, tenant)
 
-    async def _catch_up(self, aggregate_class: type[A], stream_id: UUID, tenant: UUID, start: Cached) -> A:
-        """Apply what the log has after `start`, which is left as it is."""
+    async def _caught_up(self, start: Cached, page: Sequence[StoredFields], tenant: UUID) -> A:
+        """`start`, which is left as it is, with the events of this page and of those after it."""
         aggregate: A = start.aggregate.editable_copy()  # type: ignore[assignment]
         json_bytes = start.json_bytes
         replayed_from = aggregate.version
         while True:
-            page = await self._page(aggregate_class, stream_id, tenant, aggregate.version)
             for stored in page:
-                self._codec.decode(stream_id, stored).mutate(aggregate)
+                self._codec.decode(aggregate.id, stored).mutate(aggregate)
                 json_bytes += len(stored.data)
             if len(page) < _PAGE_EVENTS:
                 break
+            page = await self._page(type(aggregate), aggregate.id, tenant, aggregate.version)
         self._cache.put(tenant, aggregate, json_bytes)
         if aggregate.version - replayed_from >= self._options.snapshot_every_events:
             self._save_snapshot(tenant, aggregate)
@@ -350,7 +372,7 @@ class EventStore:
         )
         return [LogEvent(StoredEvent(*row[:-1]), row[-1]) for row in rows]
 
-    async def rows(self, query: str, parameters: Sequence[Any]) -> list[Any]:
+    async def rows(self, query: str, parameters: Parameters) -> list[Any]:
         """All rows of a short query, or `Unavailable` in time, also when the database says nothing."""
         return await self._pool.rows(query, parameters)
 

@@ -45,6 +45,10 @@ class Runner:
             Exception: this event cannot be dealt with.
         """
         happened = self._happened(event)
+        if happened.version == 1:
+            # What is new is most often what the commands are about.
+            seen = self._tools.aggregates[event.stream_type]
+            self._tools.store.begin(seen, event.tenant, happened.event, len(event.data))
         for key in dict.fromkeys(saga_class.keys(happened)):
             await self._turns(
                 saga_class,

@@ -150,8 +150,9 @@ class Till:
     ) -> tuple[Payment, Mapping[UUID, Answer]]:
         """The payment, once its pending operations have ended: all, or those up to one."""
         answers: dict[UUID, Answer] = {}
+        is_fresh = new is not None
         while True:
-            payment = await desk.load(Payment, payment_id)
+            payment = await (desk.seen if is_fresh else desk.load)(Payment, payment_id)
             pending = payment.pending
             if not pending or (up_to is not None and all(each.id != up_to for each in pending)):
                 return payment, answers
@@ -163,6 +164,7 @@ class Till:
                 outcome = await self._gateway.perform(request)
             step = RecordOutcome(id=payment_id, operation=following.id, outcome=outcome)
             answers[following.id] = await desk.execute(step, _outcome_of(following.id))
+            is_fresh = not answers[following.id].replayed
 
 
 def _outcome_of(operation: UUID) -> str:

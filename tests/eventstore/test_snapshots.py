@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from decimal import Decimal
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 from uuid import UUID, uuid4
 
 import psycopg
@@ -63,32 +63,57 @@ async def test_ten_thousand_events(app_url: str, reader_url: str, tenant: UUID) 
             for m in range(501):
                 tally.add(Decimal(n * 1000 + m) / 100, f"{n}/{m}")
             await append(store, tenant, tally)
+    async with EventStore(app_url, Codec([Tally]), NEVER) as store:
+        tally = (await store.load(Tally, stream, tenant)).editable_copy()
+        for _ in range(7):
+            tally.add(Decimal(0))
+        await append(store, tenant, tally)
     taken = snapshots(reader_url, stream)
     assert len(taken) == 10
     async with (
         EventStore(app_url, Codec([Tally]), NEVER) as fresh,
         EventStore(app_url, Codec([Tally]), NEVER) as replay,
     ):
-        asked: list[list[Any]] = []
+        answered: list[list[Any]] = []
         rows = fresh.rows
 
-        async def watched(query: str, parameters: list[Any]) -> list[Any]:
-            asked.append(parameters)
-            return await rows(query, parameters)
+        async def watched(query: str, parameters: Any) -> list[Any]:
+            answered.append(await rows(query, parameters))
+            return answered[-1]
 
-        fresh.rows = watched  # type: ignore[method-assign, assignment]
+        fresh.rows = watched  # type: ignore[method-assign]
         from_snapshot = await state_by(fresh, Tally, stream, tenant)
-        # The snapshot, then the one page of events after it.
-        assert [parameters[3] for parameters in asked[1:]] == [taken[-1][0]]
-        replay._from_snapshot = no_snapshot  # type: ignore[method-assign, assignment]
-        assert await state_by(replay, Tally, stream, tenant) == from_snapshot
-    assert from_snapshot["version"] == 20 * 501
+        assert len(answered) == 1
+        assert len(answered[0]) == 20 * 501 + 7 - taken[-1][0], "only the events after the snapshot"
+        assert [row[1] is not None for row in answered[0]] == [True] + [False] * (len(answered[0]) - 1)
+        whole = await replayed(replay, stream, tenant)
+        assert {**whole.state(), "version": whole.version} == from_snapshot
+    assert from_snapshot["version"] == 20 * 501 + 7
     assert from_snapshot["total"] == sum(Decimal(n * 1000 + m) / 100 for n in range(20) for m in range(501))
 
 
-async def no_snapshot(aggregate_class: type[Tally], stream: UUID, _: UUID) -> Any:
-    """As if there were none."""
-    return Cached(aggregate_class.blank(stream), 0)
+async def replayed(store: EventStore, stream: UUID, tenant: UUID) -> Tally:
+    """As if there were no snapshot."""
+    page = await store._page(Tally, stream, tenant, 0)
+    return await store._caught_up(Cached(Tally.blank(stream), 0), page, tenant)
+
+
+async def test_what_begins_with_a_known_event(app_url: str, tenant: UUID) -> None:
+    """Its first event is enough to have it in the cache; what is there already stays."""
+    async with EventStore(app_url, Codec([Tally])) as writer, EventStore(app_url, Codec([Tally])) as store:
+        tally = Tally.blank(uuid4())
+        tally.add(Decimal(1))
+        (first,) = tally.pending_events
+        await append(writer, tenant, tally)
+        assert store.cached(Tally, tally.id, tenant) is None
+        store.begin(Tally, tenant, cast("Aggregate.Event", first), 10)
+        assert (await store.load(Tally, tally.id, tenant)).version == 1
+        again = (await writer.load(Tally, tally.id, tenant)).editable_copy()
+        again.add(Decimal(2))
+        await append(writer, tenant, again)
+        assert (await store.load_current(Tally, tally.id, tenant)).total == 3
+        store.begin(Tally, tenant, cast("Aggregate.Event", first), 10)
+        assert (await store.load(Tally, tally.id, tenant)).total == 3
 
 
 async def test_snapshot_of_another_state_version(app_url: str, reader_url: str, tenant: UUID) -> None:

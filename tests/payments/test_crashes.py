@@ -66,6 +66,9 @@ class FusedDesk(Desk):
     async def load(self, aggregate_class: type[Aggregate], stream_id: UUID) -> Any:
         return await self._desk.load(aggregate_class, stream_id)
 
+    async def seen(self, aggregate_class: type[Aggregate], stream_id: UUID) -> Any:
+        return await self._desk.seen(aggregate_class, stream_id)
+
 
 class FusedBank(Bank):
     """A bank that one may crash on the way to and from."""
