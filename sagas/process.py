@@ -266,10 +266,10 @@ def _sent(command: Command | Sent) -> Sent:
 
 def _changes(before: Memory, after: Memory | None) -> dict[str, Any]:
     """The fields of the memory that changed, as JSON has them."""
-    if after is None or after == before:
+    if after is None:
         return {}
-    old = before.model_dump(mode="json")
-    return {name: value for name, value in after.model_dump(mode="json").items() if old[name] != value}
+    names = {name for name in type(after).model_fields if getattr(after, name) != getattr(before, name)}
+    return after.model_dump(mode="json", include=names) if names else {}
 
 
 def _with_offsets(timers: Mapping[str, datetime | None]) -> dict[str, datetime | None]:

@@ -1,6 +1,5 @@
 """`erp up | api | migrate`: run the system, or one of its processes."""
 
-import gc
 import os
 import signal
 import tempfile
@@ -117,19 +116,13 @@ def worker() -> Any:
     """The ASGI application of one API process; with several, each ends when the one that made them does."""
     from erp.bootstrap import create_app
     from erp.embedded.lifeline import end_with_parent
+    from erp.garbage import collect_rarely
 
     end_with_parent()
     _forget_dead_workers()
     app = create_app()
-    _collect_garbage_rarely()
+    collect_rarely()
     return app
-
-
-def _collect_garbage_rarely() -> None:
-    """What a command makes is freed by reference counts; the usual search for cycles took a seventh more."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 20)
 
 
 def _forget_dead_workers() -> None:

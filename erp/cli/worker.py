@@ -93,8 +93,10 @@ async def _check_mappings(settings: Settings) -> None:
 
 async def _until_told(made: "Worker | SagaWorker") -> None:
     """Run it until SIGTERM or Ctrl-C."""
+    from erp.garbage import collect_rarely
     from eventstore.consumer import Hung
 
+    collect_rarely()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, made.stop)
