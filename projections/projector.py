@@ -37,6 +37,9 @@ _REPORT_S: Final = 0.02
 # To plan a small INSERT … SELECT costs ClickHouse as much as to carry it out. So tables are filled now and
 # then, and at once where there is much to fill or somebody waits for it.
 INTERVAL_S: Final = 1.0
+# Where others want the processor too, a filling takes longer, and all tables together leave them room.
+_RESTS_TIMES: Final = 40
+_REST_MAX_S: Final = 5.0
 _MUCH_EVENTS: Final = 2000
 _BLOCKED_S: Final = 2.0
 _CONNECTION: Final[dict[str, Any]] = {
@@ -77,7 +80,7 @@ class Projector:
         worker_url: Postgres, as erp_worker.
         codec: whose upcasters the events pass that are fetched from the store.
         patience_s: for so long Kafka may bring nothing while the log goes on.
-        interval_s: between two fillings of a table that has not much to catch up with.
+        interval_s: at least between two fillings of a table that has not much to catch up with.
     """
 
     def __init__(
@@ -240,7 +243,7 @@ class Projector:
         """Bring a projection after the watermark, for ever; let it answer once it has what there was."""
         there_was = await checkpoints.head(connection)
         filling = await self._filling(connection, generation)
-        name, clock, filled_at = generation.projection, asyncio.get_running_loop().time, 0.0
+        name, clock, due_at = generation.projection, asyncio.get_running_loop().time, 0.0
         is_serving = False
         while True:
             standing = filling.generation.position
@@ -259,9 +262,9 @@ class Projector:
                     return position - standing >= _MUCH_EVENTS or demand.is_for(name, standing, position)
 
                 with suppress(TimeoutError):
-                    wait_s = max(0.0, filled_at + self._interval_s - clock())
-                    await asyncio.wait_for(watermark.wait_until(is_due), wait_s)
+                    await asyncio.wait_for(watermark.wait_until(is_due), max(0.0, due_at - clock()))
                 target = filling.whole_steps(watermark.position)
+            began = clock()
             try:
                 await filling.advance(target, serving=True, has_nothing=nothing)
             except Moved:
@@ -272,7 +275,8 @@ class Projector:
                 filling = await self._wait_for_a_discard(connection, filling.generation)
             self.status.projections[name] = filling.generation
             if not nothing:
-                filled_at = clock()
+                now = clock()
+                due_at = now + max(self._interval_s, min(_RESTS_TIMES * (now - began), _REST_MAX_S))
 
     async def _filling(self, connection: Connection, generation: Generation) -> Filling:
         discarded = await checkpoints.discards(connection, generation.projection)
