@@ -64,22 +64,30 @@ def empty_url(postgres_url: str) -> Iterator[str]:
         yield url
 
 
+@pytest.fixture(scope="session")
+def migrated(postgres_url: str) -> Iterator[str]:
+    """The name of a migrated database with nothing in its log, to make others of: nobody connects to it."""
+    from eventstore.migrate import migrate
+
+    with _database(postgres_url) as url:
+        migrate(url)
+        yield urlsplit(url).path[1:]
+
+
 @pytest.fixture
-def own_url(empty_url: str) -> str:
+def own_url(postgres_url: str, migrated: str) -> Iterator[str]:
     """The owner's URL of a migrated database whose log starts at position 1 and whose functions may be
     replaced.
     """
-    from eventstore.migrate import migrate
-
-    migrate(empty_url)
-    return empty_url
+    with _database(postgres_url, like=migrated) as url:
+        yield url
 
 
 @contextmanager
-def _database(cluster_url: str) -> Iterator[str]:
+def _database(cluster_url: str, like: str = "template1") -> Iterator[str]:
     name = f"scratch_{uuid4().hex}"
     with psycopg.connect(cluster_url, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}".encode())
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE {like}".encode())
         try:
             yield urlunsplit(urlsplit(cluster_url)._replace(path=f"/{name}"))
         finally:

@@ -34,6 +34,7 @@ def canned(answer: Answer = GOOD, exit_code: int = 0) -> Story:
     return story
 
 
+@pytest.mark.slow
 @pytest.mark.e2e
 @pytest.mark.timeout(300)
 def test_the_tour_through_a_system_of_its_own(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from erp.embedded.cluster import Cluster
 from tests.e2e.load import Load
 from tests.e2e.system import ENTRIES, Api, Books, Home, is_problem, postgres_stopped, until
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 
 def test_kill_9_of_the_api_under_load(home: Home, api: Api, books: Books) -> None:

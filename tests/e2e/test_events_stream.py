@@ -204,6 +204,7 @@ def _fill(books: Books, mebibytes: int) -> None:
         assert {told["status"] for told in books.bulk(*[one] * 80)} == {201}
 
 
+@pytest.mark.slow
 def test_a_slow_client_never_holds_memory(home: Home) -> None:
     """Twenty clients that have asked for 50 MiB and take none of it cost a few pages each; the process
     answers others meanwhile, and ends at once when it is told to: nobody waits for who does not read.

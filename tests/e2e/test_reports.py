@@ -32,6 +32,7 @@ def test_what_is_posted_is_read(api: Api, worker: Process, books: Books) -> None
     assert api.readiness()[1]["dependencies"]["clickhouse"]["ok"]
 
 
+@pytest.mark.slow
 def test_without_clickhouse_there_are_commands_and_no_reports(
     home: Home, api: Api, worker: Process, books: Books
 ) -> None:

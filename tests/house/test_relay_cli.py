@@ -76,6 +76,7 @@ def up(home: Path) -> Iterator[Running]:
             running.end(signal.SIGTERM)
 
 
+@pytest.mark.slow
 @pytest.mark.e2e
 def test_under_up_it_publishes_and_comes_back_like_the_broker(up: Running, home: Path) -> None:
     kafka = EmbeddedKafka(home)
@@ -106,6 +107,7 @@ def test_under_up_it_publishes_and_comes_back_like_the_broker(up: Running, home:
     assert not EmbeddedPostgres(home).is_alive()
 
 
+@pytest.mark.slow
 @pytest.mark.e2e
 def test_a_killed_supervisor_leaves_no_relay_and_no_broker(up: Running, home: Path) -> None:
     relay = child(up, "relay")
@@ -116,6 +118,7 @@ def test_a_killed_supervisor_leaves_no_relay_and_no_broker(up: Running, home: Pa
     until(lambda: not EmbeddedKafka(home).is_alive() and not EmbeddedPostgres(home).is_alive())
 
 
+@pytest.mark.slow
 @pytest.mark.e2e
 def test_alone_it_brings_its_own_servers_and_serves_metrics(home: Path) -> None:
     port = free_port()
@@ -139,6 +142,7 @@ def test_alone_it_brings_its_own_servers_and_serves_metrics(home: Path) -> None:
     assert not EmbeddedPostgres(home).is_alive()
 
 
+@pytest.mark.slow
 @pytest.mark.e2e
 def test_a_checkpoint_beyond_the_log_is_one_line_and_starting_over_mends_it(home: Path) -> None:
     from eventstore.migrate import migrate

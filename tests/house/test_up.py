@@ -103,6 +103,7 @@ def test_ctrl_c_stops_everything_in_order(up: Running, home: Path, port: int) ->
     assert not is_ready(port)
 
 
+@pytest.mark.slow
 def test_ctrl_c_over_and_over_changes_nothing(up: Running, home: Path) -> None:
     """Whoever is impatient gets no sooner end, and no other."""
     for _ in range(200):
@@ -112,6 +113,7 @@ def test_ctrl_c_over_and_over_changes_nothing(up: Running, home: Path) -> None:
     assert up.output().rstrip().endswith(f"stopped; your data is in {home}")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("up")
 def test_a_second_one_on_the_same_home_says_so(home: Path, tmp_path: Path) -> None:
     second = subprocess.run(
@@ -136,6 +138,7 @@ def test_a_port_in_use_is_one_line(home: Path) -> None:
     )
 
 
+@pytest.mark.slow
 def test_a_killed_postgres_and_a_killed_api_come_back(up: Running, home: Path, port: int) -> None:
     pid = EmbeddedPostgres(home).pid()
     assert pid is not None
@@ -149,6 +152,7 @@ def test_a_killed_postgres_and_a_killed_api_come_back(up: Running, home: Path, p
     assert "starting it again in 0.5 s" in up.output()
 
 
+@pytest.mark.slow
 def test_a_killed_supervisor_leaves_nothing_running(up: Running, home: Path, port: int) -> None:
     child = up.api()
     assert child is not None
@@ -158,6 +162,7 @@ def test_a_killed_supervisor_leaves_nothing_running(up: Running, home: Path, por
     until(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE)
 
 
+@pytest.mark.slow
 def test_verbs_work_beside_it(up: Running, home: Path) -> None:
     listed = subprocess.run(
         [sys.executable, "-m", "erp", "tenant", "list"],

@@ -77,6 +77,7 @@ def up(home: Path) -> Iterator[Running]:
             running.end(signal.SIGTERM)
 
 
+@pytest.mark.slow
 @pytest.mark.e2e
 def test_under_up_projections_follow_the_log_whatever_is_killed(up: Running, home: Path) -> None:
     clickhouse = EmbeddedClickhouse(home)
@@ -101,6 +102,7 @@ def test_under_up_projections_follow_the_log_whatever_is_killed(up: Running, hom
     assert "Traceback" not in up.output()
 
 
+@pytest.mark.slow
 @pytest.mark.e2e
 def test_a_killed_supervisor_leaves_no_worker_and_no_clickhouse(up: Running, home: Path) -> None:
     worker = child(up, "worker")
@@ -111,6 +113,7 @@ def test_a_killed_supervisor_leaves_no_worker_and_no_clickhouse(up: Running, hom
     until(lambda: not EmbeddedClickhouse(home).is_alive() and not EmbeddedPostgres(home).is_alive())
 
 
+@pytest.mark.slow
 @pytest.mark.e2e
 def test_under_up_a_killed_saga_worker_comes_back(up: Running) -> None:
     saga = child(up, "saga")
@@ -120,6 +123,7 @@ def test_under_up_a_killed_saga_worker_comes_back(up: Running) -> None:
     until(lambda: "the saga worker ended with code -9; starting it again in 0.5 s" in up.output(), up)
 
 
+@pytest.mark.slow
 @pytest.mark.e2e
 def test_alone_it_brings_its_own_servers_serves_metrics_and_ends_quickly(home: Path) -> None:
     port = free_port()
