@@ -18,7 +18,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from commands.command import Answer, Command, Context
-from commands.errors import ConcurrencyConflict, NotPermitted, VersionMismatch
+from commands.errors import ConcurrencyConflict, NotPermitted, Superseded, VersionMismatch
 from commands.ports import Receipt, Store, Vault
 from commands.procedures import Desk, Procedure
 from commands.receipts import answer_of, find_answer
@@ -103,7 +103,10 @@ class Bus:
             if not any(aggregate.pending_events for aggregate in work.loaded.values()):
                 return await self._unchanged(context, work, subject)
             receipt = await self._append(command, context, work, subject)
-        return None if receipt.outcome == "conflict" else answer_of(receipt)
+        if receipt.outcome != "conflict":
+            return answer_of(receipt)
+        await self._require_led(context)
+        return None
 
     async def _unchanged(self, context: Context, work: Work, subject: Aggregate) -> Answer | None:
         """The answer of whoever made it so; None when that is no longer true."""
@@ -118,6 +121,8 @@ class Bus:
     async def _append(self, command: Command, context: Context, work: Work, subject: Aggregate) -> Receipt:
         changed = [aggregate for aggregate in work.loaded.values() if aggregate.pending_events]
         reads = [aggregate for aggregate in work.loaded.values() if not aggregate.pending_events]
+        if context.led_by is not None:
+            reads.append(context.led_by)
         return await self._store.append(
             tenant=context.tenant,
             changed=changed,
@@ -128,14 +133,22 @@ class Bus:
             metadata=_metadata(command, context),
         )
 
+    async def _require_led(self, context: Context) -> None:
+        led_by = context.led_by
+        if led_by is not None and await self._has_moved(led_by, context.tenant):
+            detail = f"{led_by.TOPIC} {led_by.id} has moved on."
+            raise Superseded(detail)
+
     async def _is_outdated(self, work: Work) -> bool:
         """Whether something the decision was made on has changed in the log since it was cached."""
         outdated = False
-        for stream_id, aggregate in work.loaded.items():
-            read_version = aggregate.version - len(aggregate.pending_events)
-            current = await self._store.load_current(type(aggregate), stream_id, work.tenant)
-            outdated = outdated or current.version != read_version
+        for aggregate in work.loaded.values():
+            outdated = await self._has_moved(aggregate, work.tenant) or outdated
         return outdated
+
+    async def _has_moved(self, aggregate: Aggregate, tenant: UUID) -> bool:
+        current = await self._store.load_current(type(aggregate), aggregate.id, tenant)
+        return current.version != aggregate.version - len(aggregate.pending_events)
 
 
 def _metadata(command: Command, context: Context) -> dict[str, Any]:

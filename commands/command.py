@@ -10,6 +10,7 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict
 
 from commands.permissions import Permissions
+from domain.shared.aggregate import Aggregate
 
 
 class Command(BaseModel, ABC):
@@ -41,6 +42,7 @@ class Context:
     Attributes:
         request_hash: 32 bytes that tell this request from any other under the same key.
         expected_version: the version that the first edited stream must have, if the caller insists.
+        led_by: what decided on the command: once it has moved on, nothing new is stored.
     """
 
     tenant: UUID
@@ -52,6 +54,7 @@ class Context:
     causation_id: str | None = None
     traceparent: str | None = None
     expected_version: int | None = None
+    led_by: Aggregate | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,3 +43,7 @@ class IdempotencyKeyReused(CommandError):
     """The key belongs to another request."""
 
     code = "idempotency_key_reused"
+
+
+class Superseded(Exception):
+    """What led to the command has moved on, see `Context.led_by`. Nobody else hears of it."""

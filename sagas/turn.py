@@ -2,7 +2,8 @@
 
 Promises: a decision is in the log before the first of its commands is sent. What became of commands is
 recorded with the next decision, or at the end of the turn: whoever takes over after a crash sends them again,
-under the same keys, and gets the same answers.
+under the same keys, and gets the same answers. Whoever was only slow, and was taken over from, stores nothing
+any more: a command is stored only while its saga is as it was when it decided.
 """
 
 import asyncio
@@ -19,7 +20,7 @@ import orjson
 from uuid_utils.compat import uuid7
 
 from commands.bus import Answer, Bus, Command, Context
-from commands.errors import CommandError, ConcurrencyConflict
+from commands.errors import CommandError, ConcurrencyConflict, Superseded
 from commands.permissions import Permissions
 from domain.shared.aggregate import Aggregate
 from domain.shared.errors import DomainError, Unavailable
@@ -191,10 +192,14 @@ class Turn:
             request_hash=_request_hash(step),
             correlation_id=asked.correlation_id,
             causation_id=str(asked.cause),
+            led_by=self._saga,
         )
         for pause_s in (*tools.pauses_s, None):
             try:
                 return await tools.bus.execute(command, context)
+            except Superseded as error:
+                tools.status.conflicts += 1
+                raise Moved from error
             except (Unavailable, ConcurrencyConflict) as error:
                 # Whoever gives such an error a class of its own has been patient already.
                 is_ours = type(error) in {Unavailable, ConcurrencyConflict}

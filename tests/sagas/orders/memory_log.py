@@ -105,6 +105,15 @@ class MemoryStore:
         found = self._cache.get(stream_id)
         return found if isinstance(found, aggregate_class) else None
 
+    def begin(
+        self, aggregate_class: type[Aggregate], tenant: UUID, first: Aggregate.Event, json_bytes: int
+    ) -> None:
+        del tenant, json_bytes
+        if first.originator_id not in self._cache:
+            aggregate = aggregate_class.blank(first.originator_id)
+            first.mutate(aggregate)
+            self._cache[aggregate.id] = aggregate
+
     async def load_current(self, aggregate_class: type[A], stream_id: UUID, tenant: UUID) -> A:
         await asyncio.sleep(0)
         found = self.cached(aggregate_class, stream_id, tenant) or aggregate_class.blank(stream_id)

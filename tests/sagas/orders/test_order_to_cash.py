@@ -1,5 +1,6 @@
 """Order to cash: the main path, and every way back."""
 
+import asyncio
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
@@ -7,6 +8,7 @@ from uuid import UUID
 
 import pytest
 
+from commands.bus import Answer, Command, Context
 from commands.finance import CloseAccount
 from commands.inventory import AdjustStock, ReleaseReservation
 from commands.payments import AuthorisePayment, CapturePayment, RefundPayment, VoidPayment
@@ -420,3 +422,34 @@ async def test_vouchers_name_the_order_and_the_customer(office: Office) -> None:
     assert [each["journal"] for each in entries] == ["sales", "cash"]
     parties = {line["party"] for each in entries for line in each["lines"] if line["account"] == "1122"}
     assert parties == {"c-1"}
+
+
+async def test_a_worker_that_was_left_behind_reserves_nothing(office: Office) -> None:
+    """It decided, and stood still before its command; another worker took the saga to its end meanwhile."""
+    answer = await office.do(order(("A1", "11")))
+    (first,) = [event for event in office.events() if event.type == Order.Placed.TOPIC]
+    stands, goes_on = asyncio.Event(), asyncio.Event()
+    slow = office.workers[0].bus
+    execute = slow.execute
+
+    async def later(command: Command, context: Context) -> Answer:
+        stands.set()
+        await goes_on.wait()
+        return await execute(command, context)
+
+    slow.execute = later  # type: ignore[method-assign]
+    left_behind = asyncio.create_task(office.deliver(OrderToCash, first, worker=0))
+    await stands.wait()
+    await office.deliver(OrderToCash, first, worker=1)
+    assert await status(office, answer.id) == (OrderStatus.CANCELLED, "inventory.insufficient_stock")
+    await office.do(receive("A1", "5", "4.00"))
+    goes_on.set()
+    await left_behind
+    await office.settle()
+    assert await office.steps(answer.id) == [
+        "reserve inventory.insufficient_stock",
+        "authorise dropped",
+        "confirm dropped",
+        "cancel done",
+    ]
+    await nothing_left(office)
