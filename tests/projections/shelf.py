@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from enum import Enum
 from itertools import pairwise
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -21,7 +22,17 @@ from projections.declaration import Projection, table_of
 from projections.filling import rows_sql
 from projections.reading import Proof, Standing, Table, View
 
-MISSING = object()
+
+class Missing(Enum):
+    """A field that is not there; its name is part of tests' names."""
+
+    MISSING = "missing"
+
+    def __repr__(self) -> str:
+        return self.value
+
+
+MISSING: Any = Missing.MISSING
 
 
 @dataclass(frozen=True)

@@ -29,8 +29,35 @@ POSTED: dict[str, Any] = {
 }
 
 TEXTS = ["journal", "currency", "memo", "reference"]
-DATES = [MISSING, None, "", "soon", "2026-02-30", "2026-13-01", "2026-2-3", "20260203", "2026-02-03T00:00"]
-AMOUNTS = ["", "abc", "1.00001", "1e2", "-1.00", " 1", "1,00", "1.", ".5", "NaN", True, [], {"a": 1}, 1e30]
+DATES: list[Any] = [
+    MISSING,
+    None,
+    "",
+    "soon",
+    "2026-02-30",
+    "2026-13-01",
+    "2026-2-3",
+    "20260203",
+    "2026-02-03T00:00",
+]
+AMOUNTS: list[Any] = [
+    "",
+    "abc",
+    "1.00001",
+    "1e2",
+    "-1.00",
+    " 1",
+    "1,00",
+    "1.",
+    ".5",
+    "NaN",
+    True,
+    [],
+    {"a": 1},
+    1e30,
+]
+
+NO_LINES: list[Any] = [MISSING, None, [], "two", {"account": "1000"}, [1, 2], [[]], [None]]
 
 
 def of_line(**changes: Any) -> dict[str, Any]:
@@ -48,10 +75,7 @@ UNREADABLE_POSTINGS: dict[str, tuple[dict[str, Any] | str, tuple[Projection, ...
         f"posting_date {value!r}": ({"posting_date": value}, (LINES, DAILY_BALANCES, ENTRIES))
         for value in DATES
     },
-    **{
-        f"lines {value!r}": ({"lines": value}, (LINES, DAILY_BALANCES, ENTRIES))
-        for value in (MISSING, None, [], "two", {"account": "1000"}, [1, 2], [[]], [None])
-    },
+    **{f"lines {value!r}": ({"lines": value}, (LINES, DAILY_BALANCES, ENTRIES)) for value in NO_LINES},
     **{f"debit {value!r}": (of_line(debit=value), (LINES, DAILY_BALANCES, ENTRIES)) for value in AMOUNTS},
     **{
         f"credit {value!r}": (of_line(debit=None, credit=value), (LINES, DAILY_BALANCES)) for value in AMOUNTS
