@@ -25,11 +25,12 @@ REPORTS: Final = (
 
 
 class System:
-    """`erp up` on a home of its own."""
+    """`erp up` on a home of its own, with these settings."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, **environment: str) -> None:
         self.home = Home(path)
         self.port = free_port()
+        self.environment = environment
         self._up: Process | None = None
 
     def __enter__(self) -> Self:
@@ -42,7 +43,7 @@ class System:
 
     def start(self) -> None:
         """Running and ready when this returns."""
-        self._up = Process(self.home.path, "up", "--port", str(self.port))
+        self._up = Process(self.home.path, "up", "--port", str(self.port), **self.environment)
         until(lambda: "Try it" in self.output or not self.up.is_alive(), "erp up is ready")
         assert self.up.is_alive(), self.output
 
@@ -59,9 +60,13 @@ class System:
     def output(self) -> str:
         return self.up.output
 
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
     def books(self) -> Books:
         """Those of a new tenant, opened."""
-        return Books.new(self.home, f"http://127.0.0.1:{self.port}").opened()
+        return Books.new(self.home, self.url).opened()
 
     def pid_of(self, part: str) -> int | None:
         """The process of `relay`, `worker`, `saga`, `broker` or `clickhouse`; None while there is none."""
