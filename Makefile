@@ -17,7 +17,7 @@ help:
 	@echo 'make demo              a scripted tour over HTTP'
 	@echo 'make test              all tests (make test ARGS="tests/house -k settings" for some)'
 	@echo 'make test-kafka        the stream tests once more, on a real Apache Kafka (needs Java 17 and Maven)'
-	@echo 'make test-slow         what takes minutes: kill -9 of every part under load, wiped and late parts, generated requests'
+	@echo 'make test-slow         what takes minutes: kill -9 of every part and at every step of an order, generated requests'
 	@echo 'make coverage          that tests take every branch of domain/ and commands/'
 	@echo 'make check             format, lint, types, layers'
 	@echo 'make fmt               put format and imports in order'

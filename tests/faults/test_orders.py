@@ -4,7 +4,9 @@ import asyncio
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
@@ -14,9 +16,9 @@ import pytest
 
 from tests.e2e.load import POSTED
 from tests.e2e.shop import ORDERS
-from tests.e2e.system import until
+from tests.e2e.system import ENTRIES, until
 from tests.faults.crew import Crew, Fate, Gate
-from tests.faults.shop import PERIODS, Shop
+from tests.faults.shop import PERIODS, STOCK, Shop
 from tests.faults.system import System, answer, head
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(300)]
@@ -138,14 +140,8 @@ def test_a_period_closes_between_shipment_and_vouchers(system: System, crew: Cre
     """Goods and money have moved; vouchers wait, all can see for what, and are posted once that is mended."""
     order_id = shop.place()
     shop.until_at_rest()
-    gate = Gate(shop.books, POSTED)
-    with gate.shut():
-        shop.ship(order_id)
-        until(gate.someone, "the first voucher is posted")
-        with crew.standing_still():
-            gate.undo()
-            gate.open()
-            month = shop.close_months()
+    with just_before_a_voucher(crew, shop, lambda: shop.ship(order_id)):
+        month = shop.close_months()
     shop.until_at_rest()
     assert (shop.stock()["on_hand"], shop.payment(order_id)["capturable"]) == ("7", "0.00")
     assert waiting_steps(shop, order_id) == [("post_sale", CLOSED), ("post_settlement", CLOSED)]
@@ -181,6 +177,41 @@ def test_a_period_closes_before_the_goods_have_left_the_stock(system: System, cr
     shop.books.ok("POST", f"{PERIODS}/{month}/reopen")
     system.erp("sagas", "retry", shop.saga(order_id)["id"])
     require_completed_in_the_end(shop, order_id)
+
+
+def test_a_period_is_locked_for_good_before_the_voucher(system: System, crew: Crew, shop: Shop) -> None:
+    """Nothing gets into it any more. Once nobody is to post the voucher, `erp verify` misses it, until it is
+    posted by hand.
+    """
+    year = datetime.now(UTC).year
+    lamp = {"quantity": "1", "unit_cost": "12.00", "effective_at": f"{year}-01-01"}
+    with just_before_a_voucher(crew, shop, lambda: shop.books.ok("POST", f"{STOCK}/receive", json=lamp)):
+        for step in ("close", "lock"):
+            shop.books.ok("POST", f"{PERIODS}/{year}-01/{step}")
+    shop.until_at_rest()
+    (saga,) = answer(shop.books, "/v1/sagas?status=waiting", head(shop.books)).json()["items"]
+    assert (saga["type"], saga["step"], saga["code"]) == ("sagas.inventory_voucher", "post", CLOSED)
+    system.erp("sagas", "abort", saga["id"], "--reason", "January is locked: posted into February by hand")
+    told = system.home.erp("verify")
+    assert told.returncode == 1
+    assert f"{shop.books.name}: account 1405 says 120.00 EUR, its stock is worth 132.00 EUR" in told.stderr
+    lines = [{"account": "1405", "debit": "12.00"}, {"account": "2203", "credit": "12.00"}]
+    by_hand = {"posting_date": f"{year}-02-01", "currency": "EUR", "lines": lines}
+    shop.books.ok("POST", ENTRIES, json=by_hand)
+    shop.require_agreement()
+
+
+@contextmanager
+def just_before_a_voucher(crew: Crew, shop: Shop, act: Callable[[], object]) -> Iterator[None]:
+    """Meanwhile the first voucher that follows from it is about to be posted, and is not."""
+    gate = Gate(shop.books, POSTED)
+    with gate.shut():
+        act()
+        until(gate.someone, "a voucher is posted")
+        with crew.standing_still():
+            gate.undo()
+            gate.open()
+            yield
 
 
 def waiting_steps(shop: Shop, order_id: UUID) -> list[tuple[str, str]]:
