@@ -45,8 +45,11 @@ up: $(STAMP)
 demo: $(STAMP)
 	@exec $(ERP) demo
 
+# Most tests wait for servers: two at a time, file by file.
+TWO := -n 2 --dist loadfile
+
 test: $(STAMP)
-	@$(PY) -m pytest -q $(ARGS)
+	@$(PY) -m pytest -q $(TWO) $(ARGS)
 
 # Parts are killed and waited for, and requests generated at every route: minutes, so they have a target of their own.
 test-slow: $(STAMP)
@@ -58,7 +61,7 @@ test-kafka: $(STAMP)
 
 # Every branch of the rules and of what carries them out is there for a reason, so a test takes it.
 coverage: $(STAMP)
-	@$(PY) -m pytest -q tests/finance tests/payments tests/commands tests/api tests/inventory tests/eventstore/test_codec.py tests/sales \
+	@$(PY) -m pytest -q $(TWO) tests/finance tests/payments tests/commands tests/api tests/inventory tests/eventstore/test_codec.py tests/sales \
 	  --cov=domain --cov=commands --cov-report=term-missing:skip-covered --cov-fail-under=100
 
 check: $(STAMP)
