@@ -33,7 +33,8 @@ async def generation_after(world: World, before: int) -> bool:
 
 async def has_rows(world: World, count: int) -> bool:
     """Whether the table that answers holds so many."""
-    return await world.generation() is not None and len(await world.amounts()) == count
+    serving = await world.generation()
+    return serving is not None and len(await world.amounts_in(serving)) == count
 
 
 async def stands_before(world: World, position: int, projection: str = TALLIES.name) -> bool:

@@ -80,12 +80,12 @@ class World:
         """What the projection that answers holds: position and amount, in order."""
         serving = await self.generation()
         assert serving is not None
-        return [
-            (position, amount)
-            for position, amount in await self.clickhouse.rows(
-                f"SELECT position, amount FROM {serving.table} FINAL ORDER BY position"
-            )
-        ]
+        return await self.amounts_in(serving)
+
+    async def amounts_in(self, generation: Generation) -> list[tuple[int, Decimal]]:
+        """The same of a generation's table."""
+        query = f"SELECT position, amount FROM {generation.table} FINAL ORDER BY position"
+        return [(position, amount) for position, amount in await self.clickhouse.rows(query)]
 
     def owner(self) -> "psycopg.Connection[Any]":
         """A connection that may do anything."""
