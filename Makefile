@@ -15,7 +15,7 @@ PYTHON ?= $(shell command -v python3.11 >/dev/null 2>&1 && python3.11 -c '' 2>/d
 help:
 	@echo 'make up [PORT=8000]    start everything here: embedded Postgres, a demo company, the API'
 	@echo 'make demo              a scripted tour over HTTP'
-	@echo 'make test              all tests (make test ARGS="tests/house -k settings" for some)'
+	@echo 'make test              the tests (make test ARGS="tests/house -k settings" for some)'
 	@echo 'make test-kafka        the stream tests once more, on a real Apache Kafka (needs Java 17 and Maven)'
 	@echo 'make test-slow         what takes minutes: kill -9 of every part and at every step of an order, generated requests'
 	@echo 'make coverage          that tests take every branch of domain/ and commands/'
