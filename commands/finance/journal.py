@@ -1,6 +1,6 @@
 """Journal entries and their approval: commands and handlers."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Annotated, Final, Self
 from uuid import UUID
@@ -47,12 +47,11 @@ class SetApprovalPolicy(FixedPermission):
         return self
 
 
-class Line(BaseModel):
-    """A debit or a credit on one account."""
+class Sided(BaseModel):
+    """A debit or a credit, whatever says on which account."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    account: NaturalKey
     debit: AmountText | None = None
     credit: AmountText | None = None
     memo: LongText = ""
@@ -60,16 +59,30 @@ class Line(BaseModel):
     party: ShortText | None = None
     """Pseudonym of the customer or supplier, never a name."""
 
-    def to_domain(self) -> JournalLine:
+    def on(self, account: str) -> JournalLine:
         """The line as the ledger knows it."""
         debit = None if self.debit is None else Decimal(self.debit)
         credit = None if self.credit is None else Decimal(self.credit)
-        return JournalLine(self.account, debit, credit, self.memo, self.dimensions, self.party)
+        return JournalLine(account, debit, credit, self.memo, self.dimensions, self.party)
 
 
-class _Entry(Command):
-    """What an entry is to say."""
+def amounts(lines: Sequence[Sided]) -> Iterator[tuple[tuple[str | int, ...], str | None]]:
+    """Where in a command each amount stands, and the amount."""
+    for index, line in enumerate(lines):
+        yield ("lines", index, "debit"), line.debit
+        yield ("lines", index, "credit"), line.credit
 
+
+class Line(Sided):
+    """A debit or a credit on one account."""
+
+    account: NaturalKey
+
+
+class PostJournalEntry(Command):
+    """Post a journal entry, or leave it as a draft."""
+
+    TOPIC = "finance.post_journal_entry"
     creates = True
 
     journal: NaturalKey = "general"
@@ -78,29 +91,17 @@ class _Entry(Command):
     memo: LongText = ""
     reference: ShortText = ""
     lines: Annotated[tuple[Line, ...], Field(max_length=LINES_MAX)]
+    post: Flag = True
 
     def content(self) -> EntryContent:
         """What the entry is to say."""
-        lines = tuple(line.to_domain() for line in self.lines)
+        lines = tuple(line.on(line.account) for line in self.lines)
         return EntryContent(self.journal, self.posting_date, self.currency, self.memo, self.reference, lines)
 
     @model_validator(mode="after")
     def _decimals_of_currency(self) -> Self:
-        require_decimals_of(self.currency, self._amounts())
+        require_decimals_of(self.currency, amounts(self.lines))
         return self
-
-    def _amounts(self) -> Iterator[tuple[tuple[str | int, ...], str | None]]:
-        for index, line in enumerate(self.lines):
-            yield ("lines", index, "debit"), line.debit
-            yield ("lines", index, "credit"), line.credit
-
-
-class PostJournalEntry(_Entry):
-    """Post a journal entry, or leave it as a draft."""
-
-    TOPIC = "finance.post_journal_entry"
-
-    post: Flag = True
 
     @property
     def permission(self) -> str:

@@ -4,28 +4,25 @@ A voucher names parts, not accounts: which account plays a part is looked up whe
 tenant's mapping.
 """
 
-from collections.abc import Iterator, Mapping
-from decimal import Decimal
+from collections.abc import Mapping
 from typing import Annotated, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import Field, StringConstraints, model_validator
 
 from commands.bus import Command, Handler, Work
 from commands.fields import (
-    AmountText,
     BusinessDate,
     CurrencyCode,
-    Dimensions,
     FixedPermission,
     LongText,
     NaturalKey,
     ShortText,
     require_decimals_of,
 )
-from commands.finance.journal import LINES_MAX, books_for
+from commands.finance.journal import LINES_MAX, Sided, amounts, books_for
 from domain.finance.account_mapping import AccountMapping, account_mapping_id
 from domain.finance.approval_policy import ApprovalPolicy, approval_policy_id
-from domain.finance.double_entry import EntryContent, JournalLine
+from domain.finance.double_entry import EntryContent
 from domain.finance.journal_entry import JournalEntry
 from domain.shared.aggregate import Aggregate
 
@@ -42,27 +39,12 @@ Part = Literal[
 ]
 
 
-class VoucherLine(BaseModel):
+class VoucherLine(Sided):
     """A debit or a credit on the account that plays a part."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     part: Part
     warehouse: NaturalKey | None = None
     """Of the part `inventory`: whose stock it is."""
-    debit: AmountText | None = None
-    credit: AmountText | None = None
-    memo: LongText = ""
-    dimensions: Dimensions = Field(default_factory=dict)
-    party: ShortText | None = None
-    """Pseudonym of the customer or supplier, never a name."""
-
-    def to_domain(self, mapping: AccountMapping) -> JournalLine:
-        """The line as the ledger knows it."""
-        debit = None if self.debit is None else Decimal(self.debit)
-        credit = None if self.credit is None else Decimal(self.credit)
-        account = mapping.account(self.part, self.warehouse)
-        return JournalLine(account, debit, credit, self.memo, self.dimensions, self.party)
 
 
 class PostVoucher(FixedPermission):
@@ -82,18 +64,13 @@ class PostVoucher(FixedPermission):
 
     def content(self, mapping: AccountMapping) -> EntryContent:
         """What the entry is to say."""
-        lines = tuple(line.to_domain(mapping) for line in self.lines)
+        lines = tuple(line.on(mapping.account(line.part, line.warehouse)) for line in self.lines)
         return EntryContent(self.journal, self.posting_date, self.currency, self.memo, self.reference, lines)
 
     @model_validator(mode="after")
     def _decimals_of_currency(self) -> Self:
-        require_decimals_of(self.currency, self._amounts())
+        require_decimals_of(self.currency, amounts(self.lines))
         return self
-
-    def _amounts(self) -> Iterator[tuple[tuple[str | int, ...], str | None]]:
-        for index, line in enumerate(self.lines):
-            yield ("lines", index, "debit"), line.debit
-            yield ("lines", index, "credit"), line.credit
 
 
 async def post_voucher(command: PostVoucher, work: Work) -> Aggregate:
