@@ -9,7 +9,13 @@ from uuid import UUID, uuid4
 import pytest
 
 from commands.bus import Bus, Command, Context, Handler, Work
-from commands.errors import ConcurrencyConflict, IdempotencyKeyReused, NotPermitted, VersionMismatch
+from commands.errors import (
+    ConcurrencyConflict,
+    IdempotencyKeyReused,
+    NotPermitted,
+    Superseded,
+    VersionMismatch,
+)
 from commands.permissions import Permissions
 from domain.shared.personal import Personal
 from erp.embedded.address import with_user
@@ -260,3 +266,28 @@ async def test_without_a_clock_of_its_own_the_bus_goes_by_the_machines(office: O
     assert isinstance(now, datetime)
     assert now.tzinfo is UTC
     assert abs(datetime.now(UTC) - now) < timedelta(minutes=1)
+
+
+async def test_what_led_to_a_command_has_moved_on(office: Office) -> None:
+    """Nothing new is stored then, also where another process knows of it only; what was stored answers."""
+    leader, led, late = uuid4(), uuid4(), uuid4()
+    await office.one.execute(Fill(jar=leader), office.context())
+    led_by = await office.stores[0].load(Jar, leader, office.tenant)
+    context = office.context(led_by=led_by)
+    first = await office.one.execute(Fill(jar=led), context)
+    await office.other.execute(Empty(jar=leader), office.context())
+    with pytest.raises(Superseded, match=r"test\.jar .* has moved on"):
+        await office.one.execute(Fill(jar=late), office.context(led_by=led_by))
+    assert (await office.stores[0].load_current(Jar, late, office.tenant)).version == 0
+    assert (await office.one.execute(Fill(jar=led), context)) == replace(first, replayed=True)
+
+
+async def test_a_command_whose_leader_stands_is_tried_again(office: Office) -> None:
+    leader, jar = uuid4(), uuid4()
+    await office.one.execute(Fill(jar=leader), office.context())
+    led_by = await office.stores[0].load(Jar, leader, office.tenant)
+    await office.one.execute(Fill(jar=jar), office.context())
+    await office.other.execute(Empty(jar=jar), office.context())
+    # The cache of one still has it full: only the log tells that it may be filled.
+    await office.one.execute(Empty(jar=jar), office.context(led_by=led_by))
+    assert (await office.stores[0].load_current(Jar, jar, office.tenant)).version == 3
