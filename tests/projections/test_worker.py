@@ -24,6 +24,7 @@ from tests.eventstore.requests import STREAM_TYPE
 from tests.eventstore.stream import PARTITIONS
 from tests.eventstore.tally import Tally
 from tests.kafka.broker import Broker, EmbeddedBroker, embedded_broker
+from tests.kafka.reaching import word_for
 from tests.projections.logs import append, arrived, copied
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
@@ -85,8 +86,7 @@ class Start:
 
     def __call__(self, broker: Broker, *how: str) -> Process:
         out = self._out / f"worker-{len(self.started)}.log"
-        where = str(broker.server.home) if isinstance(broker, EmbeddedBroker) else broker.bootstrap
-        self.started.append(Process([*self._urls, where, *how], out))
+        self.started.append(Process([*self._urls, word_for(broker), *how], out))
         return self.started[-1]
 
 

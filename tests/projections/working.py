@@ -10,15 +10,12 @@ import asyncio
 import logging
 import signal
 import sys
-from pathlib import Path
 from typing import Any
 
 import uvloop
 
 from erp.embedded.address import with_user
-from erp.embedded.kafka import EmbeddedKafka, KafkaError
 from eventstore.packing import topic_of
-from eventstore.publisher import KafkaOptions
 from eventstore.streaming import Stream, StreamOptions
 from projections import log_copy
 from projections.clickhouse import ClickHouse, ReadSideDown
@@ -27,10 +24,9 @@ from projections.projector import Projector
 from projections.worker import Worker
 from tests.eventstore.requests import STREAM_TYPE
 from tests.eventstore.tally import Tally
+from tests.kafka.reaching import reach
 from tests.projections.world import CODEC
 
-SESSION_TIMEOUT_S = 2.0
-REAL_SESSION_TIMEOUT_S = 6.0
 SILENCE_S = 4.0
 
 
@@ -47,30 +43,16 @@ class TableMaker(Projector):
                 await asyncio.sleep(0.1)
 
 
-def new_worker(owner_url: str, clickhouse_url: str, broker: EmbeddedKafka | str) -> Worker:
+def new_worker(owner_url: str, clickhouse_url: str, broker: str) -> Worker:
     """A worker of the topics of tests, to be made in the loop that it will run in."""
     url = with_user(owner_url, "erp_worker")
     clickhouse = ClickHouse(lambda: clickhouse_url)
     projector = TableMaker(url, clickhouse, CODEC, ())
 
-    def bootstrap() -> str:
-        if isinstance(broker, str):
-            return broker
-        try:
-            return broker.bootstrap
-        except KafkaError as error:
-            raise ConnectionError(str(error)) from None
-
+    topics = [topic_of("erp", STREAM_TYPE), topic_of("erp", Tally.TOPIC)]
     return Worker(
         url,
-        KafkaOptions(bootstrap=bootstrap),
-        StreamOptions(
-            "test-read",
-            [topic_of("erp", STREAM_TYPE), topic_of("erp", Tally.TOPIC)],
-            session_timeout_s=REAL_SESSION_TIMEOUT_S if isinstance(broker, str) else SESSION_TIMEOUT_S,
-            silence_s=SILENCE_S,
-            broker=(lambda: None) if isinstance(broker, str) else broker.pid,
-        ),
+        *reach(broker, StreamOptions("test-read", topics, silence_s=SILENCE_S)),
         clickhouse=clickhouse,
         ingest=Ingest(url, clickhouse, CODEC, watermark=lambda: 0, written=lambda _: None),
         projector=projector,
@@ -91,8 +73,7 @@ def make_deaf() -> None:
 async def main(owner_url: str, clickhouse_url: str, where: str, *how: str) -> None:
     if "deaf" in how:
         make_deaf()
-    broker = EmbeddedKafka(Path(where)) if Path(where).is_absolute() else where
-    made = new_worker(owner_url, clickhouse_url, broker)
+    made = new_worker(owner_url, clickhouse_url, where)
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, made.stop)
     await made.run()
 

@@ -14,7 +14,8 @@ import pytest
 
 from eventstore.packing import topic_of
 from tests.eventstore.relaying import new_relay
-from tests.kafka.broker import EmbeddedBroker, embedded_broker
+from tests.kafka.broker import Broker
+from tests.kafka.reaching import word_for
 from tests.sagas.parcels import AGGREGATES
 from tests.sagas.world import PARTITIONS, World, until
 
@@ -29,21 +30,14 @@ def kafka_topics() -> dict[str, int]:
     return {**TOPICS, "erp.test.raw": PARTITIONS, "erp.test.tally": PARTITIONS}
 
 
-@pytest.fixture
-def broker(kafka_topics: dict[str, int]) -> Iterator[EmbeddedBroker]:
-    """That of `erp up`."""
-    with embedded_broker(kafka_topics) as made:
-        yield made
-
-
 class Process:
     """A worker that can be killed."""
 
-    def __init__(self, owner_url: str, broker: EmbeddedBroker, out: Path) -> None:
+    def __init__(self, owner_url: str, kafka: Broker, out: Path) -> None:
         self._out = out
         with out.open("ab") as file:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "tests.sagas.working", owner_url, str(broker.server.home)],
+                [sys.executable, "-m", "tests.sagas.working", owner_url, word_for(kafka)],
                 stdout=file,
                 stderr=file,
             )
@@ -67,27 +61,27 @@ class Process:
 class Start:
     """Starts workers on the log and broker of a test."""
 
-    def __init__(self, owner_url: str, broker: EmbeddedBroker, out: Path) -> None:
-        self._owner_url, self._broker, self._out = owner_url, broker, out
+    def __init__(self, owner_url: str, kafka: Broker, out: Path) -> None:
+        self._owner_url, self._kafka, self._out = owner_url, kafka, out
         self.started: list[Process] = []
 
     def __call__(self) -> Process:
         out = self._out / f"worker-{len(self.started)}.log"
-        self.started.append(Process(self._owner_url, self._broker, out))
+        self.started.append(Process(self._owner_url, self._kafka, out))
         return self.started[-1]
 
 
 @pytest.fixture
-def start(own_url: str, broker: EmbeddedBroker, tmp_path: Path) -> Iterator[Start]:
-    made = Start(own_url, broker, tmp_path)
+def start(own_url: str, kafka: Broker, tmp_path: Path) -> Iterator[Start]:
+    made = Start(own_url, kafka, tmp_path)
     yield made
     for process in made.started:
         process.end()
 
 
 @asynccontextmanager
-async def relaying(owner_url: str, broker: EmbeddedBroker) -> AsyncIterator[None]:
-    relay = new_relay(owner_url, broker)
+async def relaying(owner_url: str, kafka: Broker) -> AsyncIterator[None]:
+    relay = new_relay(owner_url, kafka)
     task = asyncio.create_task(relay.run())
     try:
         yield
@@ -127,10 +121,10 @@ def assert_once(parcels: World, sent: list[UUID]) -> None:
 
 
 async def test_events_come_by_kafka_and_sagas_act_on_them(
-    parcels: World, broker: EmbeddedBroker, start: Start
+    parcels: World, kafka: Broker, start: Start
 ) -> None:
     worker = start()
-    async with relaying(parcels.owner_url, broker):
+    async with relaying(parcels.owner_url, kafka):
         await worker.consumes()
         sent = [await parcels.send(lorry=f"lorry {number}") for number in range(20)]
         await come_to(parcels, "resting", 20)
@@ -144,11 +138,9 @@ async def test_events_come_by_kafka_and_sagas_act_on_them(
 
 
 @pytest.mark.slow
-async def test_kill_9_at_any_moment_changes_no_outcome(
-    parcels: World, broker: EmbeddedBroker, start: Start
-) -> None:
+async def test_kill_9_at_any_moment_changes_no_outcome(parcels: World, kafka: Broker, start: Start) -> None:
     sent: list[UUID] = []
-    async with relaying(parcels.owner_url, broker):
+    async with relaying(parcels.owner_url, kafka):
         for round_ in range(6):
             worker = start()
             await worker.consumes()
@@ -161,12 +153,10 @@ async def test_kill_9_at_any_moment_changes_no_outcome(
 
 
 @pytest.mark.slow
-async def test_two_share_the_work_and_one_takes_over(
-    parcels: World, broker: EmbeddedBroker, start: Start
-) -> None:
+async def test_two_share_the_work_and_one_takes_over(parcels: World, kafka: Broker, start: Start) -> None:
     first, second = start(), start()
     sent: list[UUID] = []
-    async with relaying(parcels.owner_url, broker):
+    async with relaying(parcels.owner_url, kafka):
         await first.consumes()
         await second.consumes()
         sent += [await parcels.send(lorry=f"a {number}") for number in range(40)]
@@ -178,21 +168,19 @@ async def test_two_share_the_work_and_one_takes_over(
 
 
 @pytest.mark.slow
-async def test_a_wiped_and_a_missing_broker_lose_nothing(
-    parcels: World, broker: EmbeddedBroker, start: Start
-) -> None:
+async def test_a_wiped_and_a_missing_broker_lose_nothing(parcels: World, kafka: Broker, start: Start) -> None:
     worker = start()
     sent: list[UUID] = []
-    async with relaying(parcels.owner_url, broker):
+    async with relaying(parcels.owner_url, kafka):
         await worker.consumes()
         sent += [await parcels.send(lorry=f"a {number}") for number in range(20)]
-        broker.wipe()
+        kafka.wipe()
         sent += [await parcels.send(lorry=f"b {number}") for number in range(20)]
         await come_to(parcels, "resting", 40)
-        broker.kill()
+        kafka.kill()
         sent += [await parcels.send(lorry=f"c {number}") for number in range(20)]
         await come_to(parcels, "resting", 60, within_s=10)
-        broker.start()
+        kafka.start()
         sent += [await parcels.send(lorry=f"d {number}") for number in range(20)]
         await come_to(parcels, "resting", 80)
         assert_once(parcels, sent)

@@ -1,53 +1,34 @@
 """A saga worker in a process of its own, to be killed:
 
-python -m tests.sagas.working <owner's url> <broker's home>
+python -m tests.sagas.working <owner's url> <broker's home or address>
 """
 
 import asyncio
 import logging
 import signal
 import sys
-from pathlib import Path
 
 import uvloop
 
 from erp.embedded.address import with_user
-from erp.embedded.kafka import EmbeddedKafka, KafkaError
 from eventstore.codec import Codec
-from eventstore.publisher import KafkaOptions
 from eventstore.store import EventStore
 from eventstore.streaming import StreamOptions
 from sagas.interests import Interests
 from sagas.worker import SagaOptions, SagaWorker
+from tests.kafka.reaching import reach
 from tests.sagas.parcels import AGGREGATES, COMMANDS, Courier, new_bus
 from tests.sagas.world import GROUP, PARTITIONS
 
-SESSION_TIMEOUT_S = 2.0
 
-
-def new_worker(owner_url: str, broker: EmbeddedKafka) -> SagaWorker:
+def new_worker(owner_url: str, broker: str) -> SagaWorker:
     """To be made in the loop that it will run in."""
-
-    def bootstrap() -> str:
-        try:
-            return broker.bootstrap
-        except KafkaError as error:
-            raise ConnectionError(str(error)) from None
-
     interests = Interests([Courier], AGGREGATES, partitions=PARTITIONS)
     store = EventStore(with_user(owner_url, "erp_app"), Codec(AGGREGATES))
+    stream = StreamOptions(GROUP, interests.topics, silence_s=4.0, within_s=0.005, fetch_wait_ms=15)
     return SagaWorker(
         with_user(owner_url, "erp_saga"),
-        KafkaOptions(bootstrap=bootstrap),
-        StreamOptions(
-            GROUP,
-            interests.topics,
-            session_timeout_s=SESSION_TIMEOUT_S,
-            silence_s=4.0,
-            within_s=0.005,
-            fetch_wait_ms=15,
-            broker=broker.pid,
-        ),
+        *reach(broker, stream),
         interests=interests,
         store=store,
         bus=new_bus(store),
@@ -58,8 +39,8 @@ def new_worker(owner_url: str, broker: EmbeddedKafka) -> SagaWorker:
     )
 
 
-async def main(owner_url: str, home: str) -> None:
-    made = new_worker(owner_url, EmbeddedKafka(Path(home)))
+async def main(owner_url: str, broker: str) -> None:
+    made = new_worker(owner_url, broker)
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, made.stop)
 
     async def tell() -> None:
