@@ -45,9 +45,9 @@ class Options:
     """How much is measured."""
 
     rounds: int = 3
-    seconds: float = 15.0
+    seconds: float = 20.0
     warmup_s: float = 3.0
-    samples_per_s: float = 20.0
+    samples_per_s: float = 5.0
     events: int = 60_000
     ahead_max: int = 10_000
     entries: tuple[int, int] = (1_000_000, 5_000_000)

@@ -19,8 +19,8 @@ from erp.embedded.clickhouse import EmbeddedClickhouse
 from erp.embedded.kafka import EmbeddedKafka
 from erp.embedded.postgres import EmbeddedPostgres
 from erp.embedded.server import SharedServer
-from erp.secrets import kept_keys
-from erp.settings import AuthKey, AuthSettings, PostgresSettings, Settings
+from erp.secrets import kept_keys, kept_master_key
+from erp.settings import AuthKey, AuthSettings, PersonalSettings, PostgresSettings, Settings
 from erp.tokens import issue_token
 from projections.finance.tables import FINANCE_PROJECTIONS
 
@@ -199,6 +199,7 @@ def settings_of(home: Path) -> Settings:
         embedded=False,
         postgres=PostgresSettings(url=address.url(home, "erp_app"), owner_url=address.url(home)),
         auth=AuthSettings(keys=tuple(AuthKey(**key) for key in kept_keys(home))),
+        personal=PersonalSettings(key=kept_master_key(home)),
     )
 
 

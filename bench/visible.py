@@ -1,7 +1,7 @@
 """How long until what was posted can be read: journal entries in an open loop, a query after some of them.
 
     python -m bench.visible '{"port": …, "token": …, "rate": 100, "warmup_s": …, "seconds": …,
-                              "samples_per_s": 20, "watch_url": null}'
+                              "samples_per_s": 5, "watch_url": null}'
 
 Entries are posted at random moments, so many a second on average, whether or not those before them have been
 answered. When the 201 of an entry that was drawn for it arrives, a query that names the entry's position goes
