@@ -96,6 +96,7 @@ class Bench:
 
     def _visible(self, name: str, system: System, rate: float, **more: Any) -> None:
         options = self.options
+        system.rest(_MARGIN_S)
         with system.processor_time() as used:
             found = ask(
                 "bench.visible",

@@ -25,6 +25,8 @@ from erp.tokens import issue_token
 from projections.finance.tables import FINANCE_PROJECTIONS
 
 TENANT: Final = "demo"
+_LOOK_FOR_S: Final = 1.0
+_IDLE_SHARE: Final = 0.15
 PARTS: Final = ("api", "relay", "saga", "worker", "postgres", "kafka", "clickhouse")
 _SERVERS: Final[dict[str, type[SharedServer]]] = {
     "postgres": EmbeddedPostgres,
@@ -127,6 +129,20 @@ class System:
                 raise ChildFailed(f"after {timeout_s:.0f} s the read side is not there: {self.standing()}")
             time.sleep(0.1)
         return time.monotonic() - began
+
+    def rest(self, timeout_s: float) -> None:
+        """Wait until ClickHouse has merged what the last load has left, and does next to nothing.
+
+        Raises:
+            ChildFailed: it does not, in that time.
+        """
+        began = time.monotonic()
+        while time.monotonic() - began < timeout_s:
+            before = self.cpu_s()["clickhouse"]
+            time.sleep(_LOOK_FOR_S)
+            if self.cpu_s()["clickhouse"] - before < _IDLE_SHARE * _LOOK_FOR_S:
+                return
+        raise ChildFailed(f"after {timeout_s:.0f} s ClickHouse still has something to do")
 
     def standing(self) -> Standing:
         """How far it has come."""
