@@ -3,19 +3,23 @@
 They run in sessions of their own, so Ctrl-C reaches the bench alone, which then ends them in order.
 """
 
+import gc
 import http.client
 import os
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import IO, Any, Final, TypeVar
 
 import orjson
 import psutil
+import uvloop
+
+P = TypeVar("P")
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 _READY_TIMEOUT_S: Final = 60.0
@@ -55,6 +59,13 @@ def asking(module: str, *, timeout_s: float, **question: Any) -> Iterator[Any]:
             return found
 
         yield answer
+
+
+def carry_out(plan: Callable[..., P], run: Callable[[P], Coroutine[Any, Any, Any]]) -> None:
+    """In a child that was asked: run the plan given as its one argument, and print its outcome as JSON."""
+    asked = plan(**orjson.loads(sys.argv[1]))
+    gc.disable()  # nothing there makes many cycles, and a pause would be taken for the system's
+    print(orjson.dumps(uvloop.run(run(asked))).decode())
 
 
 class Server:

@@ -24,7 +24,6 @@ from typing import Any, Final, NoReturn
 from uuid import UUID
 
 import click
-import orjson
 
 from bench import machine, report
 from bench.children import ChildFailed, Server, ask, asking, serving
@@ -256,8 +255,7 @@ def main(*, quick: bool, **given: Any) -> None:
     except (AlreadyRunning, ChildFailed) as error:
         raise click.ClickException(str(error)) from None
     told = report.result(bench.points, options, facts, began=began, took_s=time.time() - began)
-    file = folder / "commands.json"
-    file.write_bytes(orjson.dumps(told, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
+    file = report.leave(told, folder, "commands")
     print(report.table(told))
     say(f"figures: {file}")
 

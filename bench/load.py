@@ -10,17 +10,13 @@ the machine.
 """
 
 import asyncio
-import gc
 import resource
-import sys
 from array import array
 from time import perf_counter
 from typing import Any, Final, NamedTuple, cast
 
-import orjson
-import uvloop
-
 from bench import entries
+from bench.children import carry_out
 
 _STATUS: Final = b"HTTP/1.1 201"
 _LENGTH: Final = b"content-length: "
@@ -188,12 +184,5 @@ def _cpu_s() -> float:
     return used.ru_utime + used.ru_stime
 
 
-def main() -> None:
-    """Run the plan given as the one argument."""
-    plan = Plan(**orjson.loads(sys.argv[1]))
-    gc.disable()  # nothing here makes cycles, and a pause would be taken for the server's
-    print(orjson.dumps(uvloop.run(run(plan))).decode())
-
-
 if __name__ == "__main__":
-    main()
+    carry_out(Plan, run)

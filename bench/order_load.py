@@ -10,17 +10,15 @@ tells.
 """
 
 import asyncio
-import gc
 import random
-import sys
 import time
 from typing import Any, Final, NamedTuple
 
 import orjson
 import psycopg
-import uvloop
 
 from bench import entries, goods
+from bench.children import carry_out
 from bench.visible import Lines, quantiles
 
 _LAST_ANSWERS_S: Final = 30.0
@@ -129,12 +127,5 @@ async def _run(plan: Plan) -> dict[str, Any]:
     return await Run(plan).run()
 
 
-def main() -> None:
-    """Run the plan given as the one argument."""
-    plan = Plan(**orjson.loads(sys.argv[1]))
-    gc.disable()  # nothing here makes many cycles, and a pause would be taken for the system's
-    print(orjson.dumps(uvloop.run(_run(plan))).decode())
-
-
 if __name__ == "__main__":
-    main()
+    carry_out(Plan, _run)

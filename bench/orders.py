@@ -22,11 +22,12 @@ import click
 import orjson
 import psycopg
 
-from bench import entries, goods, journeys, machine, orders_report
+from bench import entries, goods, journeys, orders_report
 from bench.children import ChildFailed, ask
-from bench.commands import ended_by_sigterm, say
+from bench.commands import say
 from bench.system import TENANT, System, running
-from bench.world import AlreadyRunning, own_folder, postgres_facts
+from bench.whole import measure
+from bench.world import own_folder, postgres_facts
 from erp.settings import load_settings
 from erp.tokens import issue_token
 
@@ -217,20 +218,7 @@ def main(*, quick: bool, **given: Any) -> None:
     """Measure how fast orders are."""
     chosen = {name: value for name, value in given.items() if value is not None}
     options = replace(QUICK if quick else Options(), **chosen)
-    folder = load_settings().home / "bench"
-    bench = Bench(folder, options)
-    began = time.time()
-    try:
-        with ended_by_sigterm():
-            bench.run()
-    except (AlreadyRunning, ChildFailed) as error:
-        raise click.ClickException(str(error)) from None
-    facts = {**machine.facts(), "postgres": bench.facts}
-    told = orders_report.result(bench.points, options, facts, began=began, took_s=time.time() - began)
-    file = folder / "orders.json"
-    file.write_bytes(orjson.dumps(told, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
-    print(orders_report.table(told))
-    say(f"figures: {file}")
+    measure("orders", Bench(load_settings().home / "bench", options), orders_report)
 
 
 if __name__ == "__main__":

@@ -6,12 +6,9 @@ python -m bench.orders_report --into docs/explanation/performance-orders.md     
 
 import statistics
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, Final
 
-import click
-
-from bench.report import Goal, Points, drawn, drawn_as_markdown, goal_rows, kept, last_run, put
+from bench.report import Goal, Points, drawn, drawn_as_markdown, goal_rows, kept, median, shows
 
 GOALS: Final = (
     Goal("order_p50_ms", "placed to confirmed, 20 orders/s: p50, ms", most=250),
@@ -90,9 +87,9 @@ def _rows(points: Points) -> list[tuple[str, ...]]:
                 label,
                 f"{statistics.median(per_s):.1f}",
                 f"{min(per_s):.1f}-{max(per_s):.1f}",
-                *(_median(found, key) for key in ("p50_ms", "p95_ms", "p99_ms")),
+                *(median(found, key) for key in ("p50_ms", "p95_ms", "p99_ms")),
                 f"{sum(each['samples'] for each in found):,}",
-                *(_median(found, key) for key in ("post_p50_ms", "post_p99_ms")),
+                *(median(found, key) for key in ("post_p50_ms", "post_p99_ms")),
             )
         )
     return rows
@@ -108,15 +105,11 @@ def _hop_rows(points: Points) -> list[tuple[str, ...]]:
         rows.append(
             (
                 label,
-                *(_median(latency, key) for key in ("mean_ms", "p50_ms", "p99_ms")),
-                *(_median(each, "mean_ms") for each in others),
+                *(median(latency, key) for key in ("mean_ms", "p50_ms", "p99_ms")),
+                *(median(each, "mean_ms") for each in others),
             )
         )
     return rows
-
-
-def _median(found: Sequence[Mapping[str, Any]], key: str) -> str:
-    return f"{statistics.median(each[key] for each in found):.1f}"
 
 
 def _circumstances(told: Mapping[str, Any]) -> str:
@@ -147,21 +140,7 @@ def _cpu_per_order(found: Sequence[Mapping[str, Any]]) -> str:
     return ", ".join(f"{part} {cost:.1f}" for part, cost in costs.items())
 
 
-@click.command()
-@click.option("--markdown", is_flag=True, help="As documents have it.")
-@click.option(
-    "--into",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="A document, whose figures are replaced by these.",
-)
-def main(*, markdown: bool, into: Path | None) -> None:
-    """Print the table of the last run, or put it into a document."""
-    told = last_run("orders")
-    if into is None:
-        print(table(told, markdown=markdown))
-    else:
-        put(table(told, markdown=True), into, begin=_BEGIN)
-
+main: Final = shows("orders", table, _BEGIN)
 
 if __name__ == "__main__":
     main()

@@ -8,7 +8,7 @@ so that both of its sides met the machine in the same state.
 """
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -154,8 +154,8 @@ def _rows(points: Points) -> list[tuple[str, ...]]:
             continue
         per_s = [each["per_s"] for each in found]
         spread = f"{min(per_s):,.0f}-{max(per_s):,.0f}"
-        times = [_median(found, key, ".2f") for key in ("p50_ms", "p95_ms", "p99_ms")]
-        costs = [_median(found, key, ".0f") for key in ("server_cpu_us", "postgres_cpu_us", "client_cpu_us")]
+        times = [median(found, key, ".2f") for key in ("p50_ms", "p95_ms", "p99_ms")]
+        costs = [median(found, key, ".0f") for key in ("server_cpu_us", "postgres_cpu_us", "client_cpu_us")]
         rows.append(
             (_LABELS[what].format(amount), f"{statistics.median(per_s):,.0f}", spread, *times, *costs)
         )
@@ -193,7 +193,8 @@ def _circumstances(told: Mapping[str, Any]) -> str:
     )
 
 
-def _median(found: Sequence[Mapping[str, Any]], key: str, form: str) -> str:
+def median(found: Sequence[Mapping[str, Any]], key: str, form: str = ".1f") -> str:
+    """The median of the rounds, in words; nothing where they do not have it."""
     if key not in found[0]:
         return ""
     return format(statistics.median(each[key] for each in found), form)
@@ -218,23 +219,41 @@ def drawn_as_markdown(rows: Sequence[tuple[str, ...]]) -> str:
     return "\n".join((head, rule, *body))
 
 
-@click.command()
-@click.option("--markdown", is_flag=True, help="As documents have it.")
-@click.option(
-    "--into",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="A document, whose figures are replaced by these.",
-)
-def main(*, markdown: bool, into: Path | None) -> None:
-    """Print the table of the last run, or put it into a document."""
-    told = last_run("commands")
-    if into is None:
-        print(table(told, markdown=markdown))
-    else:
-        put(table(told, markdown=True), into, begin=_BEGIN)
+def shows(bench: str, table: Callable[..., str], begin: str) -> click.Command:
+    """The command that shows the last run of a bench.
+
+    Args:
+        bench: its name, as `leave` was told.
+        table: draws what the run has left; takes `markdown`.
+        begin: the mark in a document that its figures stand behind.
+    """
+
+    @click.command()
+    @click.option("--markdown", is_flag=True, help="As documents have it.")
+    @click.option(
+        "--into",
+        type=click.Path(exists=True, dir_okay=False, path_type=Path),
+        help="A document, whose figures are replaced by these.",
+    )
+    def main(*, markdown: bool, into: Path | None) -> None:
+        """Print the table of the last run, or put it into a document."""
+        told = _last_run(bench)
+        if into is None:
+            print(table(told, markdown=markdown))
+        else:
+            _put(table(told, markdown=True), into, begin=begin)
+
+    return main
 
 
-def last_run(bench: str) -> dict[str, Any]:
+def leave(told: Mapping[str, Any], folder: Path, bench: str) -> Path:
+    """Keep what is worth keeping of a run, as the last one of that bench; its file."""
+    file = folder / f"{bench}.json"
+    file.write_bytes(orjson.dumps(told, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
+    return file
+
+
+def _last_run(bench: str) -> dict[str, Any]:
     """What the last run of that bench has left.
 
     Raises:
@@ -247,7 +266,7 @@ def last_run(bench: str) -> dict[str, Any]:
     return told
 
 
-def put(text: str, into: Path, *, begin: str) -> None:
+def _put(text: str, into: Path, *, begin: str) -> None:
     """Put the text into a document, between this mark and the one that ends figures.
 
     Raises:
@@ -259,6 +278,8 @@ def put(text: str, into: Path, *, begin: str) -> None:
         raise click.ClickException(f"{into} lacks the marks {begin} and {_END}")
     into.write_text(f"{before}{begin}\n\n{text}\n\n{_END}{after}", "utf-8")
 
+
+main: Final = shows("commands", table, _BEGIN)
 
 if __name__ == "__main__":
     main()

@@ -13,22 +13,21 @@ Prints one table and writes its figures to `<home>/bench/stream.json`. Any unexp
 """
 
 import shutil
-import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
 import click
-import orjson
 import psycopg
 
-from bench import machine, stream_report, trial_balance
-from bench.children import ChildFailed, ask
-from bench.commands import ended_by_sigterm, say
+from bench import stream_report, trial_balance
+from bench.children import ask
+from bench.commands import say
 from bench.history import TENANT as HISTORY
 from bench.history import History
 from bench.system import TENANT, System, erp, running, settings_of, standing
-from bench.world import AlreadyRunning, own_folder, postgres_facts
+from bench.whole import measure
+from bench.world import own_folder, postgres_facts
 from erp.embedded.clickhouse import EmbeddedClickhouse, place
 from erp.embedded.postgres import EmbeddedPostgres
 from erp.settings import load_settings
@@ -189,25 +188,12 @@ def _take_for_published(owner_url: str) -> None:
     "--quick", is_flag=True, help="Less of everything, in about a minute: for trying, not for quoting."
 )
 @click.option("--rounds", type=click.IntRange(1, 20), help="Rounds, of which medians are told.  [3]")
-@click.option("--seconds", type=click.FloatRange(1, 60), help="Measured time of each latency.  [15]")
+@click.option("--seconds", type=click.FloatRange(1, 60), help="Measured time of each latency.  [20]")
 def main(*, quick: bool, **given: Any) -> None:
     """Measure how fast the read side is."""
     chosen = {name: value for name, value in given.items() if value is not None}
     options = replace(QUICK if quick else Options(), **chosen)
-    folder = load_settings().home / "bench"
-    bench = Bench(folder, options)
-    began = time.time()
-    try:
-        with ended_by_sigterm():
-            bench.run()
-    except (AlreadyRunning, ChildFailed) as error:
-        raise click.ClickException(str(error)) from None
-    facts = {**machine.facts(), "postgres": bench.facts}
-    told = stream_report.result(bench.points, options, facts, began=began, took_s=time.time() - began)
-    file = folder / "stream.json"
-    file.write_bytes(orjson.dumps(told, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
-    print(stream_report.table(told))
-    say(f"figures: {file}")
+    measure("stream", Bench(load_settings().home / "bench", options), stream_report)
 
 
 if __name__ == "__main__":

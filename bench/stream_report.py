@@ -6,12 +6,9 @@ python -m bench.stream_report --into docs/explanation/performance-read-side.md  
 
 import statistics
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, Final
 
-import click
-
-from bench.report import Goal, Points, drawn, drawn_as_markdown, goal_rows, kept, last_run, put
+from bench.report import Goal, Points, drawn, drawn_as_markdown, goal_rows, kept, median, shows
 
 GOALS: Final = (
     Goal("visible_p50_ms", "visible after the answer, 100 commands/s: p50, ms", most=150),
@@ -117,11 +114,11 @@ def _latency_rows(points: Points) -> list[tuple[str, ...]]:
         rows.append(
             (
                 _LATENCIES[what].format(rate),
-                _median(found, "p50_ms"),
+                median(found, "p50_ms"),
                 f"{min(p50):.0f}-{max(p50):.0f}",
-                *(_median(found, key) for key in ("p95_ms", "p99_ms")),
+                *(median(found, key) for key in ("p95_ms", "p99_ms")),
                 f"{sum(each['samples'] for each in found):,}",
-                *(_median(found, key) for key in ("post_p50_ms", "post_p99_ms")),
+                *(median(found, key) for key in ("post_p50_ms", "post_p99_ms")),
             )
         )
     (balance,) = points["trial_balance"]
@@ -147,14 +144,10 @@ def _rate_rows(points: Points) -> list[tuple[str, ...]]:
                     label.format(f"{int(count or 0):,}"),
                     f"{statistics.median(per_s):,.0f}",
                     f"{min(per_s):,.0f}-{max(per_s):,.0f}",
-                    _median(found, "seconds"),
+                    median(found, "seconds"),
                 )
             )
     return rows
-
-
-def _median(found: Sequence[Mapping[str, Any]], key: str) -> str:
-    return f"{statistics.median(each[key] for each in found):.1f}"
 
 
 def _circumstances(told: Mapping[str, Any]) -> str:
@@ -189,21 +182,7 @@ def _cpu_per_event(found: Sequence[Mapping[str, Any]]) -> str:
     return ", ".join(f"{part} {cost:.0f}" for part, cost in costs.items())
 
 
-@click.command()
-@click.option("--markdown", is_flag=True, help="As documents have it.")
-@click.option(
-    "--into",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="A document, whose figures are replaced by these.",
-)
-def main(*, markdown: bool, into: Path | None) -> None:
-    """Print the table of the last run, or put it into a document."""
-    told = last_run("stream")
-    if into is None:
-        print(table(told, markdown=markdown))
-    else:
-        put(table(told, markdown=True), into, begin=_BEGIN)
-
+main: Final = shows("stream", table, _BEGIN)
 
 if __name__ == "__main__":
     main()

@@ -10,9 +10,7 @@ positions of relay, log copy and projections are looked at all the time, to tell
 """
 
 import asyncio
-import gc
 import random
-import sys
 from bisect import bisect_left
 from collections.abc import Sequence
 from time import perf_counter
@@ -20,9 +18,9 @@ from typing import Any, Final, NamedTuple, cast
 
 import orjson
 import psycopg
-import uvloop
 
 from bench import entries
+from bench.children import carry_out
 from bench.system import Standing, standing
 
 _END_OF_HEAD: Final = b"\r\n\r\n"
@@ -246,12 +244,5 @@ async def _run(plan: Plan) -> dict[str, Any]:
     return await Run(plan).run()
 
 
-def main() -> None:
-    """Run the plan given as the one argument."""
-    plan = Plan(**orjson.loads(sys.argv[1]))
-    gc.disable()  # nothing here makes many cycles, and a pause would be taken for the system's
-    print(orjson.dumps(uvloop.run(_run(plan))).decode())
-
-
 if __name__ == "__main__":
-    main()
+    carry_out(Plan, _run)
