@@ -217,19 +217,19 @@ def test_a_slow_client_never_holds_memory(home: Home) -> None:
         before = api.running.resident_bytes()
         stalled = [_stalled(books) for _ in range(20)]
         until(lambda: streams_open(api) == 20, "all are open")
-        reader = Follower(books, f"?after={positions(books)[-1]}")
-        deadline = time.monotonic() + 3
-        highest = before
-        while time.monotonic() < deadline:
-            highest = max(highest, api.running.resident_bytes())
-            time.sleep(0.05)
-        assert highest - before < 30 * MIB, f"{(highest - before) / MIB:.0f} MiB"
-        position = books.post("meanwhile").json()["position"]
-        assert [each.id for each in reader.take(1)] == [position]
+        with Follower(books, f"?after={positions(books)[-1]}") as reader:
+            deadline = time.monotonic() + 3
+            highest = before
+            while time.monotonic() < deadline:
+                highest = max(highest, api.running.resident_bytes())
+                time.sleep(0.05)
+            assert highest - before < 30 * MIB, f"{(highest - before) / MIB:.0f} MiB"
+            position = books.post("meanwhile").json()["position"]
+            assert [each.id for each in reader.take(1)] == [position]
 
-        told_at = time.monotonic()
-        api.running.signal(signal.SIGTERM)
-        assert list(reader) == []  # an end in good order, not a broken connection
+            told_at = time.monotonic()
+            api.running.signal(signal.SIGTERM)
+            assert list(reader) == []  # an end in good order, not a broken connection
         assert api.running.wait(20) == 0
         assert time.monotonic() - told_at < 5
         assert "Exception" not in api.running.output
