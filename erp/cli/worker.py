@@ -60,35 +60,39 @@ async def _run_read_side(settings: Settings, metrics_port: int | None) -> None:
 
 
 async def _run_sagas(settings: Settings, metrics_port: int | None) -> None:
-    from erp.bootstrap import create_saga_worker
+    from erp.bootstrap import create_saga_worker, require_command_side
     from erp.metrics import serve_metrics
     from erp.saga_metrics import SagaMetrics
 
-    await _check_mappings(settings)
+    await require_command_side(settings)
     made = create_saga_worker(settings)
     port = metrics_port or settings.sagas.metrics_port
     if port is not None:
         serve_metrics(SagaMetrics(made), settings.http.host, port)
-    await _until_told(made)
+    said = asyncio.create_task(_say_what_is_lacking(settings))
+    try:
+        await _until_told(made)
+    finally:
+        said.cancel()
+        await asyncio.gather(said, return_exceptions=True)
 
 
-async def _check_mappings(settings: Settings) -> None:
-    """Say which companies' vouchers will wait. The others' go on.
-
-    Raises:
-        SettingsError: commands cannot be taken with these settings.
-    """
-    from erp.bootstrap import running_command_side
+async def _say_what_is_lacking(settings: Settings) -> None:
+    """Say which companies' vouchers will wait. Nothing else waits for this."""
+    from erp.bootstrap import command_side
     from erp.mapping_check import lacks
     from eventstore.tenants import list_tenants
 
     url = settings.postgres.reader_url or settings.postgres.owner_url
-    async with running_command_side(settings) as side:
-        if not url:
-            log.info("ERP_POSTGRES__READER_URL is not set: account mappings are not looked at")
-        tenants = list_tenants(url) if url else []
-        async for lack in lacks(side.store, tenants):
-            log.warning("%s: %s; what its sagas are to post waits until that is mended", *lack)
+    if not url:
+        log.info("ERP_POSTGRES__READER_URL is not set: account mappings are not looked at")
+        return
+    try:
+        async with command_side(settings).store as store:
+            async for lack in lacks(store, await asyncio.to_thread(list_tenants, url)):
+                log.warning("%s: %s; what its sagas are to post waits until that is mended", *lack)
+    except Exception as error:  # noqa: BLE001 - whatever it is, the sagas go on
+        log.warning("account mappings could not be looked at: %s", " ".join(str(error).split()))
 
 
 async def _until_told(made: "Worker | SagaWorker") -> None:
