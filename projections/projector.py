@@ -34,8 +34,9 @@ log = logging.getLogger(__name__)
 _STAND_BY_S: Final = 0.25
 _BACKOFF_S: Final = (0.1, 0.2, 0.5, 1.0, 2.0)
 _REPORT_S: Final = 0.02
-# To plan a small INSERT … SELECT costs ClickHouse as much as to carry it out. So tables are filled now and
-# then, and at once where there is much to fill or somebody waits for it.
+# To plan a small INSERT … SELECT costs ClickHouse as much as to carry it out, and each checkpoint costs
+# Postgres an update, also that of a table with nothing to fill. So tables are brought on now and then, and at
+# once where there is much to fill or somebody waits for it.
 INTERVAL_S: Final = 1.0
 # Where others want the processor too, a filling takes longer, and all tables together leave them room.
 _RESTS_TIMES: Final = 40
@@ -254,9 +255,7 @@ class Projector:
             if standing >= target:
                 await watermark.wait_beyond(standing + filling.generation.definition.step - 1)
                 continue
-            types = watermark.types_between(standing, target)
-            nothing = types is not None and types.isdisjoint(filling.generation.definition.reads)
-            if is_serving and not nothing:
+            if is_serving:
 
                 def is_due(position: int, standing: int = standing) -> bool:
                     return position - standing >= _MUCH_EVENTS or demand.is_for(name, standing, position)
@@ -264,6 +263,8 @@ class Projector:
                 with suppress(TimeoutError):
                     await asyncio.wait_for(watermark.wait_until(is_due), max(0.0, due_at - clock()))
                 target = filling.whole_steps(watermark.position)
+            types = watermark.types_between(standing, target)
+            nothing = types is not None and types.isdisjoint(filling.generation.definition.reads)
             began = clock()
             try:
                 await filling.advance(target, serving=True, has_nothing=nothing)
@@ -274,9 +275,8 @@ class Projector:
             if filling.generation.blocked_by is not None:
                 filling = await self._wait_for_a_discard(connection, filling.generation)
             self.status.projections[name] = filling.generation
-            if not nothing:
-                now = clock()
-                due_at = now + max(self._interval_s, min(_RESTS_TIMES * (now - began), _REST_MAX_S))
+            now = clock()
+            due_at = now + max(self._interval_s, min(_RESTS_TIMES * (now - began), _REST_MAX_S))
 
     async def _filling(self, connection: Connection, generation: Generation) -> Filling:
         discarded = await checkpoints.discards(connection, generation.projection)
