@@ -268,7 +268,7 @@ def create_worker(settings: Settings) -> "Worker":
     ingest = Ingest(
         url, clickhouse, codec, watermark=lambda: projector.status.position, written=projector.brought
     )
-    stream = _stream(settings, "read", list(kafka_topics(settings)), within_s=0.015)
+    stream = _stream(settings, "read", list(kafka_topics(settings)), within_s=0.1)
     return Worker(url, kafka, stream, clickhouse=clickhouse, ingest=ingest, projector=projector)
 
 

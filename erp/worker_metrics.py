@@ -46,6 +46,10 @@ class WorkerMetrics(Collector):
             "erp_worker_unreadable_messages": ("Messages that are none of ours.", ingest.unreadable),
             "erp_worker_ingest_failures": ("Times that ingest lost ClickHouse or Postgres.", ingest.failures),
             "erp_worker_healed_events": ("Events that Kafka did not bring.", projector.healed),
+            "erp_worker_hurried_events": (
+                "Events that were waited for, and read from Postgres before Kafka brought them.",
+                projector.hurried,
+            ),
             "erp_worker_streams": ("Consumers started, one after the other.", worker.streams),
         }
         yield from families(gauges, counters)

@@ -1,5 +1,5 @@
-"""What is waited for: a question that needs a table further than it is says so to the projector, which fills
-that table as soon as the log copy has the events, instead of now and then.
+"""What is waited for: a question that needs a table further than it is says so to the projector. That fetches
+the events from the store, instead of waiting for Kafka, and fills the table at once, instead of now and then.
 
 By NOTIFY: no row to write, nothing to clear away, and who misses it is served a moment later all the same.
 (The append path never says NOTIFY: its lock at commit would hold up every append.)
@@ -37,8 +37,8 @@ class Demand:
         """The projection is there."""
         self._wanted[projection] = {each for each in self._wanted[projection] if each > up_to}
 
-    async def heard_on(self, connection: "psycopg.AsyncConnection[Any]") -> AsyncIterator[None]:
-        """Listen, for ever; something comes each time that more was wanted.
+    async def heard_on(self, connection: "psycopg.AsyncConnection[Any]") -> AsyncIterator[int]:
+        """Listen, for ever: each position that was wanted.
 
         Args:
             connection: in autocommit, for nothing else.
@@ -46,13 +46,14 @@ class Demand:
         await connection.execute(f"LISTEN {_CHANNEL}")
         async for each in connection.notifies():
             with suppress(ValueError):  # whoever may log in may say anything
-                self._hear(each.payload)
-                yield
+                yield self._hear(each.payload)
 
-    def _hear(self, payload: str) -> None:
-        position, *projections = payload.split()
+    def _hear(self, payload: str) -> int:
+        first, *projections = payload.split()
+        position = int(first)
         for name in projections:
             wanted = self._wanted[name]
-            wanted.add(int(position))
+            wanted.add(position)
             if len(wanted) > _WANTED_MAX:
                 wanted.remove(max(wanted))
+        return position

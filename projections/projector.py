@@ -71,6 +71,7 @@ class ProjectorStatus:
     """The watermark; 0 where another worker is the projector."""
     head: int = 0
     healed: int = 0
+    hurried: int = 0
     projections: dict[str, Generation] = field(default_factory=dict)
 
 
@@ -181,13 +182,13 @@ class Projector:
 
     async def _listen(self, demand: Demand, watermark: Watermark) -> None:
         async with await psycopg.AsyncConnection.connect(self._url, **_CONNECTION) as connection:
-            async for _ in demand.heard_on(connection):
-                await watermark.look()
+            async for position in demand.heard_on(connection):
+                await watermark.want(position)
 
     async def _report(self, watermark: Watermark) -> None:
         while True:
             self.status.position, self.status.head = watermark.position, watermark.head
-            self.status.healed = watermark.healed
+            self.status.healed, self.status.hurried = watermark.healed, watermark.hurried
             await asyncio.sleep(_REPORT_S)
 
     # What is there

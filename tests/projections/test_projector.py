@@ -3,7 +3,6 @@
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -14,7 +13,7 @@ from projections import checkpoints, log_copy, tables
 from projections.declaration import Projection
 from projections.settling import LogTooShort
 from tests.eventstore.tally import append, blank
-from tests.projections.world import CODEC, TALLIES, World, running, until
+from tests.projections.world import CODEC, TALLIES, World, is_so, running, until
 
 pytestmark = pytest.mark.integration
 
@@ -85,11 +84,6 @@ async def test_kafka_brings_rows_and_the_store_the_rest(read_side: World) -> Non
         await read_side.caught_up()
         await until(lambda: is_so(projector.status.healed == 1))
     assert await read_side.amounts() == numbered(*range(1, 11))
-
-
-async def is_so(holds: Any) -> bool:
-    """What `until` asks for, of something that needs no waiting."""
-    return bool(holds)
 
 
 async def test_what_comes_twice_counts_once(read_side: World) -> None:

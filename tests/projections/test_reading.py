@@ -10,14 +10,15 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from eventstore.checkpoint import read_page
 from eventstore.store import KnownAtInFuture
-from projections import checkpoints
+from projections import checkpoints, log_copy
 from projections.clickhouse import ReadSideDown, StatementFailed
 from projections.declaration import ProjectionQuery
 from projections.reading import Lagging, ReadSide, ServerRestarted, View
 from tests.eventstore.conftest import new_tenant
 from tests.eventstore.tally import append, blank
-from tests.projections.world import TALLIES, World, running, until
+from tests.projections.world import CODEC, TALLIES, World, is_so, running, until
 
 pytestmark = pytest.mark.integration
 
@@ -193,6 +194,34 @@ async def test_a_table_that_is_waited_for_is_filled_at_once(read_side: World) ->
         answered = await asked.ask(TOTAL, read_side.tenant, min_position=4, wait_s=30)
         assert answered == ((15, 4), 4, [])
         waits.cancel()
+
+
+async def test_what_is_waited_for_does_not_wait_for_kafka(read_side: World) -> None:
+    """It is fetched from the store, unless it is much; nobody takes it for something that Kafka has lost."""
+    asked = ReadSide(read_side.clickhouse, read_side.store)
+    await read_side.add(1)
+    projector = read_side.projector(patience_s=3600)
+    async with running(projector):
+        await read_side.caught_up()
+        await read_side.add(2)
+        page = await read_page(read_side.connection, 1, 1, 1 << 20)
+        await log_copy.write(read_side.clickhouse, page, CODEC)
+        projector.brought(page)  # from now on it trusts in Kafka
+        await read_side.caught_up()
+        healed = projector.status.healed
+        await read_side.add(4)
+        await asyncio.sleep(0.5)
+        assert await asked.ask(TOTAL, read_side.tenant) == ((3, 2), 2, [])
+        answered = await asked.ask(TOTAL, read_side.tenant, min_position=3, wait_s=30)
+        assert answered == ((7, 3), 3, [])
+        await until(lambda: is_so(projector.status.hurried == 1))
+        assert projector.status.healed == healed
+
+        await read_side.add(*[1] * 501)
+        with pytest.raises(Lagging):
+            await asked.ask(TOTAL, read_side.tenant, min_position=504, wait_s=0.5)
+        answered = await asked.ask(TOTAL, read_side.tenant, min_position=503, wait_s=30)
+        assert answered == ((507, 503), 503, [])
 
 
 async def copied(world: World, position: int) -> bool:

@@ -28,6 +28,11 @@ TALLIES = Projection.of(
 CODEC = Codec([Tally])
 
 
+async def is_so(holds: Any) -> bool:
+    """What `until` asks for, of something that needs no waiting."""
+    return bool(holds)
+
+
 async def until(holds: Callable[[], Awaitable[bool]], within_s: float = 30) -> None:
     """Return once it holds."""
     async with asyncio.timeout(within_s):
@@ -96,14 +101,16 @@ class World:
         """Postgres, as erp_worker."""
         return with_user(self.owner_url, "erp_worker")
 
-    def projector(self, *projections: Projection, interval_s: float = 0.02) -> Projector:
+    def projector(
+        self, *projections: Projection, interval_s: float = 0.02, patience_s: float = 0.1
+    ) -> Projector:
         """A projector, not running."""
         return Projector(
             self.worker_url,
             self.clickhouse,
             CODEC,
             projections or (TALLIES,),
-            patience_s=0.1,
+            patience_s=patience_s,
             interval_s=interval_s,
         )
 
