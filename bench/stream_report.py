@@ -167,7 +167,7 @@ def _circumstances(told: Mapping[str, Any]) -> str:
         f"{machine['packages']['chdb']}, the broker librdkafka's own.\n\n"
         f"Where the time goes, with every part watched, medians from the answer to the command on: in Kafka "
         f"after {steps['relay_ms']:.0f} ms, in the log copy after {steps['log_copy_ms']:.0f}, in the "
-        f"projections after {steps['projections_ms']:.0f}, the query answered after {seen_ms:.0f}. Processor "
+        f"lines after {steps['lines_ms']:.0f}, the query answered after {seen_ms:.0f}. Processor "
         f"time for each event of (b), in µs: {_cpu_per_event(points['sustained'])}. Of these events at least "
         f"{by_kafka:.1%} came by Kafka. Postgres answers (d) by {balance['postgres_plan']}."
     )

@@ -22,7 +22,7 @@ from erp.embedded.server import SharedServer
 from erp.secrets import kept_keys, kept_master_key
 from erp.settings import AuthKey, AuthSettings, PersonalSettings, PostgresSettings, Settings
 from erp.tokens import issue_token
-from projections.finance.tables import FINANCE_PROJECTIONS
+from projections.finance.tables import FINANCE_PROJECTIONS, LINES
 
 TENANT: Final = "demo"
 _LOOK_FOR_S: Final = 1.0
@@ -47,21 +47,27 @@ _STANDING: Final = """
               JOIN (SELECT projection, generation, position, (definition ->> 'step')::bigint AS step
                       FROM erp.projection_generations) AS g
                    ON g.projection = p.projection AND g.generation = p.serving
-             WHERE p.projection = ANY (%s))
+             WHERE p.projection = ANY (%s)),
+           (SELECT coalesce(min(g.position), 0)
+              FROM erp.projections p
+              JOIN erp.projection_generations g ON g.projection = p.projection AND g.generation = p.serving
+             WHERE p.projection = %s)
       FROM erp.relay r, erp.log_copy c,
            (SELECT coalesce(max(position), 0) AS head FROM erp.events) AS e"""
 _NAMES: Final = [each.name for each in FINANCE_PROJECTIONS]
 
 
 class Standing(NamedTuple):
-    """How far it all has come: the log, what of it is in Kafka, in the log copy, and in every projection of
-    finance (one that goes by whole steps need not have the last, open one).
+    """How far it all has come: the log, what of it is in Kafka, in the log copy, in every projection of
+    finance (one that goes by whole steps need not have the last, open one), and in their lines, which are
+    filled as soon as a balance is waited for.
     """
 
     head: int
     relay: int
     log_copy: int
     projections: int
+    lines: int
 
 
 class System:
@@ -221,6 +227,6 @@ def settings_of(home: Path) -> Settings:
 
 def standing(connection: "psycopg.Connection[Any]") -> Standing:
     """As Postgres says now."""
-    row = connection.execute(_STANDING, [len(_NAMES), _NAMES], prepare=True).fetchone()
+    row = connection.execute(_STANDING, [len(_NAMES), _NAMES, LINES.name], prepare=True).fetchone()
     assert row is not None, "tables of one row"
     return Standing(*row)

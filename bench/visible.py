@@ -210,7 +210,7 @@ class Run:
     def _steps(self) -> dict[str, float]:
         """How long after the 201 each part had the entry: medians of the samples."""
         steps = {}
-        for name in ("relay", "log_copy", "projections"):
+        for name in ("relay", "log_copy", "lines"):
             positions = [getattr(looked, name) for _, looked in self._seen]
             times = [at for at, _ in self._seen]
             after = [
