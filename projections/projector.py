@@ -261,8 +261,7 @@ class Projector:
                 def is_due(position: int, standing: int = standing) -> bool:
                     return position - standing >= _MUCH_EVENTS or demand.is_for(name, standing, position)
 
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(watermark.wait_until(is_due), max(0.0, due_at - clock()))
+                await watermark.wait_until(is_due, within_s=max(0.0, due_at - clock()))
                 target = filling.whole_steps(watermark.position)
             types = watermark.types_between(standing, target)
             nothing = types is not None and types.isdisjoint(filling.generation.definition.reads)
@@ -305,7 +304,8 @@ class Projector:
     async def _pause(self, seconds: float) -> None:
         """Sleep, unless told to stop."""
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._stop.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self._stop.wait()
 
 
 def _one_line(error: BaseException) -> str:

@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from itertools import takewhile
 from typing import Final, NamedTuple
 
@@ -103,10 +104,14 @@ class Watermark:
                 self._brought[event.position] = TailRow(event.position, leaf_hash, event.type)
         self._wake.set()
 
-    async def wait_until(self, is_so: Callable[[int], bool]) -> None:
-        """Return as soon as that is so of where it stands; looked at whenever it moves, and when told to."""
-        async with self._moved:
-            await self._moved.wait_for(lambda: is_so(self.position))
+    async def wait_until(self, is_so: Callable[[int], bool], *, within_s: float | None = None) -> None:
+        """Return as soon as that is so of where it stands, or the time is over; looked at whenever it moves,
+        and when somebody wants something.
+        """
+        # Not asyncio.wait_for: it forgets that it was cancelled when what it waits for comes meanwhile.
+        with suppress(TimeoutError):
+            async with asyncio.timeout(within_s), self._moved:
+                await self._moved.wait_for(lambda: is_so(self.position))
 
     async def wait_beyond(self, position: int) -> None:
         """Return as soon as it stands beyond `position`."""
@@ -297,6 +302,7 @@ class Watermark:
         self._wake.clear()
         try:
             poll_s = _POLL_WITHOUT_KAFKA_S if self._kafka_is_silent else _POLL_S
-            await asyncio.wait_for(self._wake.wait(), poll_s)
+            async with asyncio.timeout(poll_s):
+                await self._wake.wait()
         except TimeoutError:
             return
