@@ -143,6 +143,8 @@ class Watermark:
                 that somebody else has moved.
         """
         while True:
+            # Before it looks, not after: what comes meanwhile is not to be slept through.
+            self._wake.clear()
             await self._look_now_and_then()
             if await self._pass_what_was_brought():
                 continue
@@ -298,11 +300,7 @@ class Watermark:
         self._place = place
 
     async def _wait(self) -> None:
-        """Until rows came, or for a moment."""
-        self._wake.clear()
-        try:
-            poll_s = _POLL_WITHOUT_KAFKA_S if self._kafka_is_silent else _POLL_S
-            async with asyncio.timeout(poll_s):
+        """Until rows came, or somebody wants something, or for a moment."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_POLL_WITHOUT_KAFKA_S if self._kafka_is_silent else _POLL_S):
                 await self._wake.wait()
-        except TimeoutError:
-            return
