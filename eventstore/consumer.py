@@ -15,6 +15,7 @@ from typing import Any, Final, Protocol
 
 import psycopg
 
+from eventstore.one_line import one_line
 from eventstore.publisher import KafkaOptions
 from eventstore.streaming import NoKafka, Stream, StreamOptions, end_leftovers, require_kafka
 
@@ -109,8 +110,8 @@ class Consumer:
                 missing = ""
                 await self._run_stream()
             except (NoKafka, OSError) as error:
-                if missing not in {_GONE, _one_line(error)}:
-                    missing = _one_line(error)
+                if missing not in {_GONE, one_line(error)}:
+                    missing = one_line(error)
                     log.warning("Kafka: %s; trying again until it is there", missing)
                 failures += 1
             except _Over as error:
@@ -158,7 +159,7 @@ class Consumer:
             if stream.crashed:
                 raise _Over(repr(stream.crash_reason))
             if starting.done() and (error := starting.exception()) is not None:
-                raise _Over(_one_line(error))
+                raise _Over(one_line(error))
             if stream.has_lost_its_broker or (was_connected and not stream.is_connected):
                 raise _Over(_GONE)
             if parked := stream.cure():
@@ -219,7 +220,3 @@ async def _end(stream: Stream, starting: "asyncio.Task[None]") -> None:
         raise Hung(f"the consumer does not end within {_STOP_TIMEOUT_S:g} s")
     await asyncio.gather(ending, starting, return_exceptions=True)
     await end_leftovers()
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split()) or type(error).__name__

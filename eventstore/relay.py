@@ -20,6 +20,7 @@ import psycopg
 from eventstore import checkpoint as checkpoints
 from eventstore.checkpoint import Checkpoint, CheckpointMoved, Connection
 from eventstore.cloudevents import LogEvent
+from eventstore.one_line import one_line
 from eventstore.packing import Message, Packer, Packing, Partition
 from eventstore.publisher import KafkaFailure, KafkaOptions, MessageTooLarge, Publisher, raise_failures
 from eventstore.refusal import Refusal
@@ -152,7 +153,7 @@ class Relay:
                         await self._be_active(connection)
             except _LOST as error:
                 if failures == 0:
-                    log.warning("not active any more: %s", _one_line(error))
+                    log.warning("not active any more: %s", one_line(error))
                 await self._pause(_BACKOFF_S[min(failures, len(_BACKOFF_S) - 1)])
                 failures += 1
             finally:
@@ -214,7 +215,7 @@ class Relay:
                     self._send_less(error)
                 failures = failures if checkpoint.position == before else 0
                 if failures == 0:
-                    log.warning("Kafka: %s; trying again until it is back", _one_line(error))
+                    log.warning("Kafka: %s; trying again until it is back", one_line(error))
                 await self._pause(_BACKOFF_S[min(failures, len(_BACKOFF_S) - 1)])
                 failures += 1
             finally:
@@ -225,7 +226,7 @@ class Relay:
         limit = self._packing.batch_bytes_max
         if self._packing.event_bytes_max <= limit:
             raise MessagesTooLarge(
-                f"Kafka takes no message of {limit} bytes ({_one_line(error)}): "
+                f"Kafka takes no message of {limit} bytes ({one_line(error)}): "
                 "raise message.max.bytes of the broker, or lower ERP_KAFKA__BATCH_BYTES_MAX"
             ) from error
         log.warning("Kafka takes no event above %s bytes; larger ones go without their data", limit)
@@ -333,7 +334,3 @@ async def _first_to_end(main: Coroutine[Any, Any, None], *others: Coroutine[Any,
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split()) or type(error).__name__

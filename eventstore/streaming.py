@@ -23,6 +23,7 @@ from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Consumer, T
 from mode.threads import WorkerThread
 from yarl import URL
 
+from eventstore.one_line import one_line
 from eventstore.publisher import KafkaOptions
 
 log = logging.getLogger(__name__)
@@ -77,7 +78,7 @@ async def require_kafka(kafka: KafkaOptions, topics: Iterable[str]) -> None:
             # All there are: to ask for one by its name may make it.
             there = (await client.fetch_all_metadata()).topics()
     except (KafkaError, OSError, TimeoutError) as error:
-        raise NoKafka(" ".join(str(error).split()) or type(error).__name__) from error
+        raise NoKafka(one_line(error)) from error
     finally:
         if client is not None:
             await client.close()

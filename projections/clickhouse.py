@@ -16,6 +16,7 @@ from clickhouse_connect.driver.asyncclient import AsyncClient
 from clickhouse_connect.driver.exceptions import ClickHouseError, StreamFailureError
 
 from domain.shared.errors import Unavailable
+from eventstore.one_line import one_line
 
 _CODE: Final = re.compile(r"code:? (\d+)", re.IGNORECASE)
 _CONNECT_TIMEOUT_S: Final = 5
@@ -145,7 +146,7 @@ class ClickHouse:
             raise await self._told_apart(error) from error
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             await self._forget()
-            raise ReadSideDown(_one_line(error)) from error
+            raise ReadSideDown(one_line(error)) from error
 
     async def _connected(self) -> AsyncClient:
         if self._client is None:
@@ -164,7 +165,7 @@ class ClickHouse:
         return self._client
 
     async def _told_apart(self, error: ClickHouseError) -> Exception:
-        text = _one_line(error)
+        text = one_line(error)
         found = _CODE.search(text)
         if found is None or isinstance(error, StreamFailureError):
             await self._forget()
@@ -185,7 +186,3 @@ def _bound(parameters: Mapping[str, Any] | None) -> dict[str, Any] | None:
 
 def _given(settings: Mapping[str, Any] | None) -> dict[str, Any] | None:
     return dict(settings) if settings else None
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split()) or type(error).__name__

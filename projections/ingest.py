@@ -18,6 +18,7 @@ from eventstore.checkpoint import read_page
 from eventstore.cloudevents import LogEvent, Published, decode_batch
 from eventstore.codec import Codec
 from eventstore.leaf import leaf_hash
+from eventstore.one_line import one_line
 from projections import log_copy
 from projections.clickhouse import UNKNOWN_TABLE, ClickHouse, ReadSideDown, StatementFailed
 
@@ -132,7 +133,7 @@ class Ingest:
             return decode_batch(value or b"")
         except Exception as error:  # noqa: BLE001 - whatever somebody else has put into our topic
             self.status.unreadable += 1
-            log.warning("a message that is none of ours is passed over: %s", _one_line(error)[:200])
+            log.warning("a message that is none of ours is passed over: %s", one_line(error)[:200])
             return ()
 
     def _is_proven(self, logged: LogEvent) -> bool:
@@ -179,7 +180,7 @@ class Ingest:
                 await self._write(events[middle:])
                 return
             log.exception("this is a defect of ours")
-            self._drop(events[0], _one_line(error))
+            self._drop(events[0], one_line(error))
         else:
             self.status.events += len(events)
             self._written(events)
@@ -198,7 +199,7 @@ class Ingest:
                 # The projector makes the tables; a wait for it is nothing to speak of.
                 if not (isinstance(error, StatementFailed) and error.code == UNKNOWN_TABLE):
                     if failures == 0:
-                        log.warning("ingest waits: %s", _one_line(error))
+                        log.warning("ingest waits: %s", one_line(error))
                         self.status.failures += 1
                     failures += 1
                 await self._pause(_BACKOFF_S[min(failures, len(_BACKOFF_S) - 1)])
@@ -211,8 +212,3 @@ class Ingest:
         with suppress(TimeoutError):
             await asyncio.wait_for(self._stop.wait(), seconds)
             raise _Stopped
-
-
-def _one_line(error: BaseException) -> str:
-    """What it says, for a log."""
-    return " ".join(str(error).split()) or type(error).__name__

@@ -18,6 +18,7 @@ import psycopg
 
 from eventstore.cloudevents import LogEvent
 from eventstore.codec import Codec
+from eventstore.one_line import one_line
 from projections import checkpoints, locks, log_copy, tables
 from projections.checkpoints import Connection, Generation, Moved
 from projections.clickhouse import ClickHouse, ReadSideDown, StatementFailed
@@ -129,7 +130,7 @@ class Projector:
             except _LOST as error:
                 failures = 0 if self.status.active else failures + 1
                 if failures <= 1:
-                    log.warning("the read side stands still for a moment: %s", _one_line(error))
+                    log.warning("the read side stands still for a moment: %s", one_line(error))
                 await self._pause(_BACKOFF_S[min(failures, len(_BACKOFF_S) - 1)])
             finally:
                 self._watermark = None
@@ -200,7 +201,7 @@ class Projector:
             try:
                 found.append(await self._working(connection, projection, place))
             except StatementFailed as error:
-                log.error("%s cannot be brought on: %s", projection.name, _one_line(error))  # noqa: TRY400
+                log.error("%s cannot be brought on: %s", projection.name, one_line(error))  # noqa: TRY400
         return found
 
     async def _working(
@@ -306,7 +307,3 @@ class Projector:
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._stop.wait()
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split()) or type(error).__name__

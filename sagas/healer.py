@@ -13,6 +13,7 @@ from typing import Any, Final
 import psycopg
 
 from domain.shared.errors import Unavailable
+from eventstore.one_line import one_line
 from eventstore.pool import CONNECTION
 from sagas.dead_letters import DeadLetters, Parked
 from sagas.delivery import Delivery, Stopped
@@ -89,7 +90,7 @@ class Healer:
                 break
             except _PASSING as error:
                 if failures == 0:
-                    log.warning("nothing is fetched from the store for a moment: %s", _one_line(error))
+                    log.warning("nothing is fetched from the store for a moment: %s", one_line(error))
                 await self._pause(_BACKOFF_S[min(failures, len(_BACKOFF_S) - 1)])
                 failures += 1
             finally:
@@ -152,7 +153,3 @@ class Healer:
     async def _pause(self, seconds: float) -> None:
         with suppress(TimeoutError):
             await asyncio.wait_for(self._stop.wait(), seconds)
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split()) or type(error).__name__

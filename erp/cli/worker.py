@@ -81,6 +81,7 @@ async def _say_what_is_lacking(settings: Settings) -> None:
     """Say which companies' vouchers will wait. Nothing else waits for this."""
     from erp.bootstrap import command_side
     from erp.mapping_check import lacks
+    from eventstore.one_line import one_line
     from eventstore.tenants import list_tenants
 
     url = settings.postgres.reader_url or settings.postgres.owner_url
@@ -92,7 +93,7 @@ async def _say_what_is_lacking(settings: Settings) -> None:
             async for lack in lacks(store, await asyncio.to_thread(list_tenants, url)):
                 log.warning("%s: %s; what its sagas are to post waits until that is mended", *lack)
     except Exception as error:  # noqa: BLE001 - whatever it is, the sagas go on
-        log.warning("account mappings could not be looked at: %s", " ".join(str(error).split()))
+        log.warning("account mappings could not be looked at: %s", one_line(error))
 
 
 async def _until_told(made: "Worker | SagaWorker") -> None:
