@@ -16,6 +16,7 @@ from typing import Any, Final, Protocol
 import psycopg
 
 from eventstore.one_line import one_line
+from eventstore.pause import pause
 from eventstore.publisher import KafkaOptions
 from eventstore.streaming import NoKafka, Stream, StreamOptions, end_leftovers, require_kafka
 
@@ -118,7 +119,7 @@ class Consumer:
                 failures = 0 if clock() - began > _WELL_AFTER_S else failures + 1
                 missing = _GONE if str(error) == _GONE else ""
                 log.warning("%s", missing or f"consuming anew: {error}")
-            await self._pause(_BACKOFF_S[min(failures, len(_BACKOFF_S) - 1)])
+            await pause(self._stop, _BACKOFF_S[min(failures, len(_BACKOFF_S) - 1)])
 
     async def _run_stream(self) -> None:
         """One consumer, from its start to its end.
@@ -200,11 +201,6 @@ class Consumer:
                     raise _Over("it brings nothing, and there is something to read")
                 since, published = clock(), self.status.published
             await asyncio.sleep(_LISTEN_EVERY_S)
-
-    async def _pause(self, seconds: float) -> None:
-        """Sleep, unless told to stop."""
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._stop.wait(), seconds)
 
 
 async def _end(stream: Stream, starting: "asyncio.Task[None]") -> None:

@@ -11,7 +11,6 @@ import logging
 import math
 from collections import deque
 from collections.abc import Coroutine, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
@@ -22,6 +21,7 @@ from eventstore.checkpoint import Checkpoint, CheckpointMoved, Connection
 from eventstore.cloudevents import LogEvent
 from eventstore.one_line import one_line
 from eventstore.packing import Message, Packer, Packing, Partition
+from eventstore.pause import pause
 from eventstore.publisher import KafkaFailure, KafkaOptions, MessageTooLarge, Publisher, raise_failures
 from eventstore.refusal import Refusal
 from eventstore.tree import Tree
@@ -154,7 +154,7 @@ class Relay:
             except _LOST as error:
                 if failures == 0:
                     log.warning("not active any more: %s", one_line(error))
-                await self._pause(_BACKOFF_S[min(failures, len(_BACKOFF_S) - 1)])
+                await pause(self._stop, _BACKOFF_S[min(failures, len(_BACKOFF_S) - 1)])
                 failures += 1
             finally:
                 self.status.active = False
@@ -170,7 +170,7 @@ class Relay:
             if not waiting:
                 waiting = True
                 log.info("another relay is active; standing by")
-            await self._pause(_STAND_BY_S)
+            await pause(self._stop, _STAND_BY_S)
         return False
 
     async def _be_active(self, connection: Connection) -> None:
@@ -216,7 +216,7 @@ class Relay:
                 failures = failures if checkpoint.position == before else 0
                 if failures == 0:
                     log.warning("Kafka: %s; trying again until it is back", one_line(error))
-                await self._pause(_BACKOFF_S[min(failures, len(_BACKOFF_S) - 1)])
+                await pause(self._stop, _BACKOFF_S[min(failures, len(_BACKOFF_S) - 1)])
                 failures += 1
             finally:
                 self.status.kafka_connected = False
@@ -253,7 +253,7 @@ class Relay:
             if in_flight and not may_read:
                 await asyncio.wait(in_flight[0].sent, timeout=self._options.poll_s)
             elif not self._is_full(events):
-                await self._pause(self._options.poll_s)
+                await pause(self._stop, self._options.poll_s)
 
     async def _read(self, connection: Connection, after: int) -> list[LogEvent]:
         options = self._options
@@ -313,12 +313,7 @@ class Relay:
                     sign_at = clock() + self._options.head_s
                 self.status.tree_size = tree.size
                 self.status.signed_size = tree.signed.head.tree_size if tree.signed else 0
-                await self._pause(self._options.fold_s)
-
-    async def _pause(self, seconds: float) -> None:
-        """Sleep, unless told to stop."""
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._stop.wait(), seconds)
+                await pause(self._stop, self._options.fold_s)
 
 
 async def _first_to_end(main: Coroutine[Any, Any, None], *others: Coroutine[Any, Any, None]) -> None:

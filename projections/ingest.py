@@ -8,7 +8,6 @@ projector fetches what is missing from the store. A ClickHouse or Postgres that 
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
@@ -19,6 +18,7 @@ from eventstore.cloudevents import LogEvent, Published, decode_batch
 from eventstore.codec import Codec
 from eventstore.leaf import leaf_hash
 from eventstore.one_line import one_line
+from eventstore.pause import pause
 from projections import log_copy
 from projections.clickhouse import UNKNOWN_TABLE, ClickHouse, ReadSideDown, StatementFailed
 
@@ -202,13 +202,9 @@ class Ingest:
                         log.warning("ingest waits: %s", one_line(error))
                         self.status.failures += 1
                     failures += 1
-                await self._pause(_BACKOFF_S[min(failures, len(_BACKOFF_S) - 1)])
+                if await pause(self._stop, _BACKOFF_S[min(failures, len(_BACKOFF_S) - 1)]):
+                    raise _Stopped from error
             else:
                 if failures:
                     log.info("ingest goes on")
                 return done
-
-    async def _pause(self, seconds: float) -> None:
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._stop.wait(), seconds)
-            raise _Stopped

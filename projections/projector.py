@@ -10,7 +10,6 @@ taken out. A projection that cannot read an event stands before it, and holds up
 import asyncio
 import logging
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -19,6 +18,7 @@ import psycopg
 from eventstore.cloudevents import LogEvent
 from eventstore.codec import Codec
 from eventstore.one_line import one_line
+from eventstore.pause import pause
 from projections import checkpoints, locks, log_copy, tables
 from projections.checkpoints import Connection, Generation, Moved
 from projections.clickhouse import ClickHouse, ReadSideDown, StatementFailed
@@ -131,7 +131,7 @@ class Projector:
                 failures = 0 if self.status.active else failures + 1
                 if failures <= 1:
                     log.warning("the read side stands still for a moment: %s", one_line(error))
-                await self._pause(_BACKOFF_S[min(failures, len(_BACKOFF_S) - 1)])
+                await pause(self._stop, _BACKOFF_S[min(failures, len(_BACKOFF_S) - 1)])
             finally:
                 self._watermark = None
                 self.status = ProjectorStatus()
@@ -145,7 +145,7 @@ class Projector:
             if not waiting:
                 waiting = True
                 log.info("another worker is the projector; standing by")
-            await self._pause(_STAND_BY_S)
+            await pause(self._stop, _STAND_BY_S)
         return False
 
     async def _be_active(self, connection: Connection) -> None:
@@ -301,9 +301,3 @@ class Projector:
             if is_it and generation.instance == place.instance:
                 return generation
         raise LookAgain(f"no generation of {outdated.projection} answers")
-
-    async def _pause(self, seconds: float) -> None:
-        """Sleep, unless told to stop."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._stop.wait()

@@ -7,12 +7,12 @@ died two seconds after that. A saga hears of it once: whether it still wants to 
 import asyncio
 import logging
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import Final
 
 import psycopg
 
 from domain.shared.errors import Unavailable
+from eventstore.pause import pause
 from sagas.delivery import Delivery, Stopped
 from sagas.status import SagaWorkerStatus
 from sagas.timers import Timer, Timers
@@ -70,8 +70,7 @@ class Alarm:
                 for timer in claimed:
                     self._status.lateness.note(timer.late_s)
                     self._ringing[timer] = asyncio.create_task(self._wake(timer))
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._stop.wait(), pause_s)
+            await pause(self._stop, pause_s)
         await asyncio.gather(*self._ringing.values(), return_exceptions=True)
 
     async def _wake(self, timer: Timer) -> None:

@@ -13,6 +13,7 @@ from typing import Final, TypeVar
 from commands.errors import ConcurrencyConflict
 from domain.shared.errors import Unavailable
 from eventstore.leaf import StoredEvent
+from eventstore.pause import pause
 from eventstore.queues import StreamQueues
 from sagas.base import Saga
 from sagas.dead_letters import DeadLetters, Letter, Parked
@@ -157,7 +158,8 @@ class Delivery:
                 if left == 0:
                     log.debug("cannot be dealt with", exc_info=error)
                     return f"{type(error).__name__}: {' '.join(str(error).split())}"
-                await self._pause(_TRY_AGAIN_S)
+                if await pause(self._stop, _TRY_AGAIN_S):
+                    raise Stopped from error
             else:
                 return None
         raise AssertionError
@@ -175,10 +177,6 @@ class Delivery:
             except (Unavailable, ConcurrencyConflict) as error:
                 if failures == 0:
                     log.warning("sagas wait: %s", error)
-                await self._pause(_BACKOFF_S[min(failures, len(_BACKOFF_S) - 1)])
+                if await pause(self._stop, _BACKOFF_S[min(failures, len(_BACKOFF_S) - 1)]):
+                    raise Stopped from error
                 failures += 1
-
-    async def _pause(self, seconds: float) -> None:
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._stop.wait(), seconds)
-            raise Stopped

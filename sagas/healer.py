@@ -7,13 +7,13 @@ go on, a moment later. Nothing is skipped: the floor, up to which all is dealt w
 
 import asyncio
 import logging
-from contextlib import suppress
 from typing import Any, Final
 
 import psycopg
 
 from domain.shared.errors import Unavailable
 from eventstore.one_line import one_line
+from eventstore.pause import pause
 from eventstore.pool import CONNECTION
 from sagas.dead_letters import DeadLetters, Parked
 from sagas.delivery import Delivery, Stopped
@@ -91,7 +91,7 @@ class Healer:
             except _PASSING as error:
                 if failures == 0:
                     log.warning("nothing is fetched from the store for a moment: %s", one_line(error))
-                await self._pause(_BACKOFF_S[min(failures, len(_BACKOFF_S) - 1)])
+                await pause(self._stop, _BACKOFF_S[min(failures, len(_BACKOFF_S) - 1)])
                 failures += 1
             finally:
                 self._status.is_healer = False
@@ -107,7 +107,7 @@ class Healer:
             if row is not None and row[0]:
                 return True
             await self._delivery.look()
-            await self._pause(_STAND_BY_S)
+            await pause(self._stop, _STAND_BY_S)
         return False
 
     async def _heal(self, session: "psycopg.AsyncConnection[Any]") -> None:
@@ -120,7 +120,7 @@ class Healer:
             self._status.lag_s = await self._log.waiting_s(self._positions.floor)
             await self._retry_letters()
             if not is_more:
-                await self._pause(self._look_s)
+                await pause(self._stop, self._look_s)
 
     async def _look(self) -> bool:
         """Whether there may be more that is late."""
@@ -149,7 +149,3 @@ class Healer:
             log.exception("this is a defect of ours; the letters of %s stay", parked.stream_id)
         finally:
             del self._retrying[parked]
-
-    async def _pause(self, seconds: float) -> None:
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._stop.wait(), seconds)
