@@ -5,7 +5,7 @@ for one request per partition is under way at a time.
 """
 
 import asyncio
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from ssl import SSLContext
 from typing import Any, Final, NamedTuple, Self
@@ -111,13 +111,13 @@ class Publisher:
                 async with asyncio.timeout(_START_TIMEOUT_S):
                     await self._start(connection)
             except BaseException:
-                await self._abandon()
+                await _whole(self._abandon())
                 raise
         return self
 
     async def _start(self, connection: Mapping[str, Any]) -> None:
         try:
-            await self._producer.start()
+            await _whole(self._producer.start())
         except KafkaConnectionError:
             # Why nobody could be reached, the producer only logs: a wrong password, a certificate, a name.
             host, _, port = connection["bootstrap_servers"][0].rpartition(":")
@@ -127,10 +127,13 @@ class Publisher:
 
     async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
         """Send what was taken on, unless something failed; then let go of it."""
-        if kind is None:
-            with suppress(KafkaError, TimeoutError):
-                await asyncio.wait_for(self._producer.flush(), _STOP_TIMEOUT_S)
-        await self._abandon()
+        try:
+            if kind is None:
+                with suppress(KafkaError, TimeoutError):
+                    async with asyncio.timeout(_STOP_TIMEOUT_S):
+                        await self._producer.flush()
+        finally:
+            await _whole(self._abandon())
 
     async def _abandon(self) -> None:
         """Hang up without waiting for a broker that may be gone, which the producer's own `stop` does."""
@@ -142,6 +145,8 @@ class Publisher:
         closing.add_done_callback(_look_at)
         await asyncio.wait({closing}, timeout=_ABANDON_S)
         closing.cancel()
+        # And those that it opened meanwhile.
+        await producer.client.close()
 
     def require_same_broker(self) -> None:
         """Return unless the broker is elsewhere by now, where the producer would never find it."""
@@ -170,7 +175,7 @@ class Publisher:
     async def _create(self, topics: Sequence[str]) -> None:
         admin = AIOKafkaAdminClient(**self._options.connection())
         try:
-            await admin.start()
+            await _whole(admin.start())
             there = set(await admin.list_topics())
             configs = {"max.message.bytes": str(self._message_bytes_max + _MARGIN_BYTES)}
             new = [
@@ -188,7 +193,7 @@ class Publisher:
         except IncompatibleBrokerVersion:
             pass  # such a broker makes a topic when it is first asked about one
         finally:
-            await admin.close()
+            await _whole(admin.close())
 
     async def _require_partitions(self, topic: str) -> None:
         loop = asyncio.get_running_loop()
@@ -249,6 +254,20 @@ async def _has_controller(admin: Any) -> bool:
     if client.cluster.controller is None:
         await client.force_metadata_update()
     return client.cluster.controller is not None
+
+
+async def _whole(doing: Coroutine[Any, Any, None]) -> None:
+    """What aiokafka must not be cancelled in: it would forget connections that it has just opened, and leave
+    them to the garbage collector. A cancellation waits for its end, for a moment: a stuck broker has none.
+    """
+    task = asyncio.create_task(doing)
+    task.add_done_callback(_look_at)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait({task}, timeout=_ABANDON_S)
+        task.cancel()
+        raise
 
 
 def _look_at(future: "asyncio.Future[Any]") -> None:
