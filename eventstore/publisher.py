@@ -23,7 +23,7 @@ from aiokafka.errors import (
 )
 
 from eventstore.cloudevents import BATCH_CONTENT_TYPE
-from eventstore.packing import Message, topic_of
+from eventstore.packing import Message, Packing, topic_of
 from eventstore.refusal import Refusal
 
 CLIENT_ID: Final = "erp-relay"
@@ -85,10 +85,10 @@ class KafkaOptions(NamedTuple):
 class Publisher:
     """One producer, from `async with` to the first failure."""
 
-    def __init__(self, options: KafkaOptions, *, partitions: int, message_bytes_max: int) -> None:
+    def __init__(self, options: KafkaOptions, packing: Packing) -> None:
         self._options = options
-        self._partitions = partitions
-        self._message_bytes_max = message_bytes_max
+        self._packing = packing
+        self._message_bytes_max = max(packing.event_bytes_max, packing.batch_bytes_max)
         self._producer: Any = None
         self._ready_topics: set[str] = set()
         self._bootstrap = ""
@@ -154,12 +154,13 @@ class Publisher:
             if self._options.bootstrap() != self._bootstrap:
                 raise KafkaFailure("the broker has moved")
 
-    async def ensure_topics(self, stream_types: Collection[str], prefix: str) -> None:
+    async def ensure_topics(self, stream_types: Collection[str]) -> None:
         """See that the topics of these aggregate types are there, with the partitions that we count on.
 
         Raises:
             TopicUnfit: one has fewer.
         """
+        prefix = self._packing.topic_prefix
         await self._ensure({topic_of(prefix, stream_type) for stream_type in stream_types})
 
     async def _ensure(self, topics: Collection[str]) -> None:
@@ -179,7 +180,7 @@ class Publisher:
             there = set(await admin.list_topics())
             configs = {"max.message.bytes": str(self._message_bytes_max + _MARGIN_BYTES)}
             new = [
-                NewTopic(topic, self._partitions, self._options.replication, topic_configs=configs)
+                NewTopic(topic, self._packing.partitions, self._options.replication, topic_configs=configs)
                 for topic in topics
                 if topic not in there
             ]
@@ -198,17 +199,22 @@ class Publisher:
     async def _require_partitions(self, topic: str) -> None:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + _PARTITIONS_TIMEOUT_S
-        while len(there := await self._producer.partitions_for(topic)) < self._partitions:
+        wanted = self._packing.partitions
+        while len(there := await self._producer.partitions_for(topic)) < wanted:
             if loop.time() > deadline:
                 raise TopicUnfit(
-                    f"the topic {topic} has {len(there)} partitions, and messages go to {self._partitions}: "
+                    f"the topic {topic} has {len(there)} partitions, and messages go to {wanted}: "
                     "add partitions to it, or set ERP_KAFKA__PARTITIONS before the first event is published"
                 )
             await self._producer.client.force_metadata_update()
             await asyncio.sleep(0.1)
 
     async def send(self, messages: Sequence[Message]) -> "list[asyncio.Future[Any]]":
-        """Hand the messages over in order; each has a future that settles it. Waits for a slow broker."""
+        """Hand the messages over in order; each has a future that settles it.
+
+        Waits for a slow broker, and for its answer to an event that is too large for a batch: it may refuse
+        that one, and what follows in the partition must not come before it.
+        """
         await self._ensure({message.to.topic for message in messages})
         sent = []
         with _failures():
@@ -219,6 +225,9 @@ class Publisher:
                 )
                 future.add_done_callback(_look_at)
                 sent.append(future)
+                if len(message.value) > self._packing.batch_bytes_max:
+                    async with asyncio.timeout(_REQUEST_TIMEOUT_S):
+                        await asyncio.shield(future)
         return sent
 
 

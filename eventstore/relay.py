@@ -198,13 +198,8 @@ class Relay:
         while not self._stop.is_set():
             before = checkpoint.position
             try:
-                publisher = Publisher(
-                    self._kafka,
-                    partitions=self._packing.partitions,
-                    message_bytes_max=max(self._packing.event_bytes_max, self._packing.batch_bytes_max),
-                )
-                async with publisher:
-                    await publisher.ensure_topics(self._stream_types, self._packing.topic_prefix)
+                async with Publisher(self._kafka, self._packing) as publisher:
+                    await publisher.ensure_topics(self._stream_types)
                     if failures:
                         log.info("Kafka is back; publishing after position %s", checkpoint.position)
                     self.status.kafka_connected = True

@@ -6,7 +6,7 @@ from contextlib import suppress
 
 import pytest
 
-from eventstore.packing import Message, Partition, topic_of
+from eventstore.packing import Message, Packing, Partition, topic_of
 from eventstore.publisher import KafkaOptions, Publisher
 from tests.eventstore.requests import STREAM_TYPE
 from tests.eventstore.stream import PARTITIONS
@@ -27,8 +27,8 @@ def kafka_topics() -> dict[str, int]:
 async def publish(kafka: Broker) -> None:
     """Connect, look after topics, send, hang up."""
     options = KafkaOptions(bootstrap=lambda: kafka.bootstrap)
-    async with Publisher(options, partitions=PARTITIONS, message_bytes_max=100_000) as publisher:
-        await publisher.ensure_topics([STREAM_TYPE], "erp")
+    async with Publisher(options, Packing(partitions=PARTITIONS)) as publisher:
+        await publisher.ensure_topics([STREAM_TYPE])
         for each in await publisher.send([Message(Partition(TOPIC, 0), b"[]", 1, 1)]):
             await each
 
