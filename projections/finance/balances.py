@@ -28,6 +28,8 @@ _OPEN: Final = """
      WHERE bucket >= {open:UInt64} AND bucket <= {last:UInt64} AND posting_date <= {as_of:Date32}"""
 _SUMS: Final = "SELECT account, currency, sum(debit) AS debit, sum(credit) AS credit FROM"
 _AMOUNTS: Final = "SELECT account, currency, debit, credit FROM"
+# So few rows are cleared of repeats by one thread sooner than they are split among several.
+_SETTINGS: Final = "SETTINGS max_final_threads = 1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +91,7 @@ async def booked_until(
         # Only then is it worth a subquery, which takes longer to plan than a small bucket to add up.
         booked = f"({_AMOUNTS} {_CLOSED + limits} UNION ALL {_AMOUNTS} {booked})"
     rows = await view.rows(
-        f"{_SUMS} {booked} GROUP BY account, currency",
+        f"{_SUMS} {booked} GROUP BY account, currency {_SETTINGS}",
         open=open_bucket,
         last=max(view.position - 1, 0) // BUCKET,
         month=_month_not_over(as_of),
