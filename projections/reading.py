@@ -7,7 +7,7 @@ A question is answered at a position: of the projections that it reads the one t
 that an instant resolves to. Which tables answer is read from Postgres each time, so a rebuilt projection
 takes over between two questions. A ClickHouse that is not the one they are in, or that has lost rows, gives
 no answer: what it has is looked at now and then, and anew once it was started again, which each statement
-checks by itself.
+checks by itself: it has been up for at least as long as it must have been, had it not.
 
 Lagging           the read side is not there yet, or nothing answers: ask again
 Unavailable       Postgres or ClickHouse cannot be reached, or ClickHouse has not got what it should have
@@ -29,8 +29,10 @@ from projections.declaration import Projection, ProjectionQuery, table_of
 
 _LOOK_EVERY_S: Final = 0.01
 _TABLES_TRIED_MAX: Final = 3
-# To look costs ClickHouse a third of a question, and rows are lost with a restart if ever.
-_PROVEN_FOR_S: Final = 1.0
+# To look costs a fifth of a trial balance, and rows are lost with a restart if ever.
+_PROVEN_FOR_S: Final = 10.0
+# Of a server that had hardly been up, nobody could tell that it was started again since.
+_UP_FOR_S: Final = 3
 _LOST: Final = "ClickHouse has not got what it should have"
 _RESTARTED: Final = "ClickHouse was started again"
 _CANNOT_PARSE: Final = 6
@@ -105,13 +107,17 @@ class Proof(NamedTuple):
     """That ClickHouse had what it should have.
 
     Attributes:
-        uptime_s: for so long it had run by then; less later on means that it was started again.
+        uptime_s: for so long it had run by then.
         looked_at_s: when it was looked at (monotonic).
     """
 
     instance: UUID
     uptime_s: int
     looked_at_s: float
+
+    def uptime_by(self, now_s: float) -> int:
+        """For how long it has run by now at least, unless it was started again since; in seconds."""
+        return max(0, self.uptime_s + int(now_s - self.looked_at_s) - 1)
 
 
 class View:
@@ -144,7 +150,8 @@ class View:
         """
         named = [each for name, each in self._standing.tables.items() if re.search(rf"\b{name}\b", sql)]
         views = [f"{each.projection} AS ({self._visible(each)})" for each in named]
-        bound = {"tenant": str(self.tenant), "uptime": self._proof.uptime_s}
+        uptime_s = self._proof.uptime_by(asyncio.get_running_loop().time())
+        bound = {"tenant": str(self.tenant), "uptime": uptime_s}
         try:
             return await self._clickhouse.records(_with([_SAME_SERVER, *views], sql), {**parameters, **bound})
         except StatementFailed as error:
@@ -185,11 +192,16 @@ class Lag(NamedTuple):
 
 
 class ReadSide:
-    """Where questions to projections are asked; shared by all requests of a process."""
+    """Where questions to projections are asked; shared by all requests of a process.
 
-    def __init__(self, clickhouse: ClickHouse, store: Store) -> None:
+    Args:
+        proven_for_s: for so long nobody looks again whether ClickHouse has what it should have.
+    """
+
+    def __init__(self, clickhouse: ClickHouse, store: Store, *, proven_for_s: float = _PROVEN_FOR_S) -> None:
         self._clickhouse = clickhouse
         self._store = store
+        self._proven_for_s = proven_for_s
         self._proof: Proof | None = None
         self._watch: Watch[Mapping[str, Table]] = Watch(self._serving, every_s=_LOOK_EVERY_S)
 
@@ -287,15 +299,18 @@ class ReadSide:
         Raises:
             ReadSideDown: it has not, or is not the one that they are in, or cannot be reached.
         """
-        now = asyncio.get_running_loop().time()
         proof = self._proof
-        if proof is None or now - proof.looked_at_s > _PROVEN_FOR_S:
-            proof = self._proof = await self._look(tables, now)
+        if (
+            proof is None
+            or proof.uptime_s < _UP_FOR_S
+            or asyncio.get_running_loop().time() - proof.looked_at_s > self._proven_for_s
+        ):
+            proof = self._proof = await self._look(tables)
         if any(table.instance != proof.instance for table in tables):
             raise ReadSideDown(_LOST)
         return proof
 
-    async def _look(self, tables: Collection[Table], now: float) -> Proof:
+    async def _look(self, tables: Collection[Table]) -> Proof:
         self._proof = None
         try:
             ((instance, uptime_s, last),) = await self._clickhouse.rows(_HAS)
@@ -303,7 +318,7 @@ class ReadSide:
             raise ReadSideDown(_LOST) from error
         if last < max((table.position for table in tables), default=0):
             raise ReadSideDown(_LOST)
-        return Proof(instance, uptime_s, now)
+        return Proof(instance, uptime_s, asyncio.get_running_loop().time())
 
     def drain(self) -> None:
         """Answer without waiting from now on, and end the waits that go on: the process is to end."""

@@ -116,7 +116,8 @@ class Shelf:
             each.name: Table(each.name, 1, self.instance, self.done.get(each.name, 0), each.definition.step)
             for each in self.projections
         }
-        return View(self.clickhouse, tenant, Standing(position, tables), Proof(self.instance, 0, 0.0))
+        proof = Proof(self.instance, 0, asyncio.get_running_loop().time())
+        return View(self.clickhouse, tenant, Standing(position, tables), proof)
 
 
 def _table(projection: Projection) -> str:
