@@ -120,11 +120,12 @@ class Watch:
             raise NotPossible("saga aborted", f"what became of order {order}, somebody has to look after")
 
     async def booked(self) -> None:
-        """All movements that were taken note of are in the books.
+        """All movements that were recorded by now are in the books.
 
         Raises: as `decided` does.
         """
-        await self._until(lambda: None if self._unbooked else True)
+        head = await self._head()
+        await self._until(lambda: None if self._seq < head or self._unbooked else True)
 
     async def _until(self, answer: Callable[[], T | None]) -> T:
         if not self._waiters:
@@ -142,6 +143,7 @@ class Watch:
 
     async def _read(self) -> None:
         while True:
+            before = self._seq
             try:
                 has_news = await self._look()
             except Exception as error:  # noqa: BLE001 - it is told to whoever waits
@@ -150,14 +152,15 @@ class Watch:
                 return
             if has_news:
                 self._news_at = time.monotonic()
-                self._tell(None)
-            elif time.monotonic() - self._news_at > self._patience_s:
+            if time.monotonic() - self._news_at > self._patience_s:
                 self._tell(Standstill(self._standstill()))
+            elif self._seq > before:
+                self._tell(None)
             await asyncio.sleep(_LOOK_EVERY_S)
 
     async def _look(self) -> bool:
-        """Take note of what was recorded since the last time; whether there was anything."""
-        head = (await self._store.tenant_heads([self._tenant])).get(self._tenant, 0)
+        """Take note of what was recorded since the last time; whether anything of it matters here."""
+        head = await self._head()
         has_news = False
         while self._seq < head:
             # In small pages: the store looks through a whole one before it sends the first event.
@@ -170,6 +173,10 @@ class Watch:
             self._seq = events[-1].event.tenant_seq if events else last
             has_news = has_news or bool(events)
         return has_news
+
+    async def _head(self) -> int:
+        """The last of the tenant's events."""
+        return (await self._store.tenant_heads([self._tenant])).get(self._tenant, 0)
 
     def _note(self, event: StoredEvent) -> None:
         data = orjson.loads(event.data)
