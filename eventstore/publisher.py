@@ -1,7 +1,9 @@
 """Messages into Kafka: an idempotent producer that waits for every in-sync replica, and the topics it needs.
 
-Whatever goes wrong is `KafkaFailure`; the producer is then of no more use. Order within a partition holds,
-for one request per partition is under way at a time.
+Whatever goes wrong is `KafkaFailure`; the producer is then of no more use. Order within a partition holds:
+one request per partition is under way at a time, and what follows on a message that the broker refused is
+refused too, for its sequence number. Only a producer's first message in a partition has nothing that it could
+be held against: it has to be taken before the second is sent.
 """
 
 import asyncio
@@ -23,7 +25,7 @@ from aiokafka.errors import (
 )
 
 from eventstore.cloudevents import BATCH_CONTENT_TYPE
-from eventstore.packing import Message, Packing, topic_of
+from eventstore.packing import Message, Packing, Partition, topic_of
 from eventstore.refusal import Refusal
 
 CLIENT_ID: Final = "erp-relay"
@@ -91,6 +93,7 @@ class Publisher:
         self._message_bytes_max = max(packing.event_bytes_max, packing.batch_bytes_max)
         self._producer: Any = None
         self._ready_topics: set[str] = set()
+        self._first_sent: dict[Partition, asyncio.Future[Any]] = {}
         self._bootstrap = ""
 
     async def __aenter__(self) -> Self:
@@ -140,13 +143,13 @@ class Publisher:
         producer = self._producer
         producer._closed = True  # noqa: SLF001
         # The connections first, else the sender waits for answers that may never come.
-        await producer.client.close()
+        await _hang_up(producer.client)
         closing = asyncio.create_task(producer._sender.close())  # noqa: SLF001
         closing.add_done_callback(_look_at)
         await asyncio.wait({closing}, timeout=_ABANDON_S)
         closing.cancel()
         # And those that it opened meanwhile.
-        await producer.client.close()
+        await _hang_up(producer.client)
 
     def require_same_broker(self) -> None:
         """Return unless the broker is elsewhere by now, where the producer would never find it."""
@@ -212,22 +215,22 @@ class Publisher:
     async def send(self, messages: Sequence[Message]) -> "list[asyncio.Future[Any]]":
         """Hand the messages over in order; each has a future that settles it.
 
-        Waits for a slow broker, and for its answer to an event that is too large for a batch: it may refuse
-        that one, and what follows in the partition must not come before it.
+        Waits for a slow broker, and for its answer to the first message in a partition before the second.
         """
         await self._ensure({message.to.topic for message in messages})
         sent = []
         with _failures():
             for message in messages:
+                if (first := self._first_sent.get(message.to)) is not None:
+                    async with asyncio.timeout(_REQUEST_TIMEOUT_S):
+                        await asyncio.shield(first)
                 topic, partition = message.to
                 future = await self._producer.send(
                     topic, message.value, partition=partition, headers=_HEADERS
                 )
                 future.add_done_callback(_look_at)
                 sent.append(future)
-                if len(message.value) > self._packing.batch_bytes_max:
-                    async with asyncio.timeout(_REQUEST_TIMEOUT_S):
-                        await asyncio.shield(future)
+                self._first_sent.setdefault(message.to, future)
         return sent
 
 
@@ -274,9 +277,19 @@ async def _whole(doing: Coroutine[Any, Any, None]) -> None:
     try:
         await asyncio.shield(task)
     except asyncio.CancelledError:
-        await asyncio.wait({task}, timeout=_ABANDON_S)
-        task.cancel()
+        try:
+            await asyncio.wait({task}, timeout=2 * _ABANDON_S)
+        finally:
+            task.cancel()
         raise
+
+
+async def _hang_up(client: Any) -> None:
+    """Close its connections without waiting for somebody to read what was written."""
+    for connection in client._conns.values():  # noqa: SLF001
+        if connection._writer is not None:  # noqa: SLF001
+            connection._writer.transport.abort()  # noqa: SLF001
+    await client.close()
 
 
 def _look_at(future: "asyncio.Future[Any]") -> None:

@@ -8,7 +8,6 @@ whoever appends never notices. The tree goes on growing meanwhile.
 
 import asyncio
 import logging
-import math
 from collections import deque
 from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
@@ -94,6 +93,10 @@ class MessagesTooLarge(Refusal):
     """The broker takes no messages as large as ours."""
 
 
+class _Overtime(Exception):
+    """It was told to stop a while ago."""
+
+
 class _Page(NamedTuple):
     """Events on their way."""
 
@@ -135,7 +138,7 @@ class Relay:
         self.status = RelayStatus()
 
     def stop(self) -> None:
-        """Ask it to end: it takes on nothing more, and waits for what is under way."""
+        """Ask it to end: it takes on nothing more, and waits for what is under way, for a moment."""
         self._stop.set()
 
     async def run(self) -> None:
@@ -156,6 +159,8 @@ class Relay:
                     log.warning("not active any more: %s", one_line(error))
                 await pause(self._stop, _BACKOFF_S[min(failures, len(_BACKOFF_S) - 1)])
                 failures += 1
+            except _Overtime:
+                log.info("what was under way is given up; it comes again")
             finally:
                 self.status.active = False
 
@@ -181,7 +186,22 @@ class Relay:
         self.status.active = True
         self.status.position = checkpoint.position
         log.info("active: publishing after position %s", checkpoint.position)
-        await _first_to_end(self._publish(connection, checkpoint), self._heartbeat(connection), self._fold())
+        await _first_to_end(
+            self._publish(connection, checkpoint),
+            self._heartbeat(connection),
+            self._fold(),
+            self._end_in_time(),
+        )
+
+    async def _end_in_time(self) -> None:
+        """A broker that is stuck, or far away, holds up nobody who wants us to stop.
+
+        Raises:
+            _Overtime: always.
+        """
+        await self._stop.wait()
+        await asyncio.sleep(_STOP_S)
+        raise _Overtime
 
     async def _heartbeat(self, connection: Connection) -> None:
         """Keep the session, and know how far behind we are, also while Kafka is waited for."""
@@ -288,7 +308,7 @@ class Relay:
 
     def _require_answers(self, oldest: _Page) -> None:
         """The producer itself waits for ever."""
-        patience_s = min(self._options.ack_timeout_s, _STOP_S if self._stop.is_set() else math.inf)
+        patience_s = self._options.ack_timeout_s
         if asyncio.get_running_loop().time() - oldest.since_s > patience_s:
             raise KafkaFailure(f"no answer within {patience_s:g} s")
 

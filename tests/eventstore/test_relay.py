@@ -4,6 +4,7 @@ On the embedded broker, and under `make test-kafka` on Apache Kafka.
 """
 
 import asyncio
+import random
 import signal
 import subprocess
 import sys
@@ -250,14 +251,31 @@ async def test_it_stops_while_the_broker_is_gone(own_url: str, kafka: Broker) ->
     assert checkpoint(own_url) == 0
 
 
-async def test_it_stops_while_the_broker_is_stuck(own_url: str, kafka: Broker) -> None:
+@pytest.mark.parametrize("size", [10, 3_500_000])
+async def test_it_stops_while_the_broker_is_stuck(own_url: str, kafka: Broker, size: int) -> None:
+    """Also with more on its way than the network takes."""
     tenant = new_tenant(own_url)
     with ExitStack() as stack:
         async with running(new_relay(own_url, kafka)) as relay:
             await published(relay, append(own_url, tenant, streams=3, events=4))
             stack.enter_context(kafka.stuck())
-            append(own_url, tenant, streams=3, events=4)
-            await asyncio.sleep(0.3)
+            append(
+                own_url,
+                tenant,
+                streams=3,
+                events=2,
+                data=b'"%b"' % random.randbytes(size // 2).hex().encode(),
+            )
+            await asyncio.sleep(0.5)
+            began = time.monotonic()
+        assert time.monotonic() - began < 6
+
+
+async def test_it_stops_while_it_waits_to_be_let_in(own_url: str, kafka: Broker) -> None:
+    with kafka.stuck():
+        async with running(new_relay(own_url, kafka)) as relay:
+            await until(lambda: is_active(relay))
+            await asyncio.sleep(0.5)
             began = time.monotonic()
         assert time.monotonic() - began < 6
 
