@@ -6,8 +6,8 @@
 A question is answered at a position: of the projections that it reads the one that is least far, or the one
 that an instant resolves to. Which tables answer is read from Postgres each time, so a rebuilt projection
 takes over between two questions. A ClickHouse that is not the one they are in, or that has lost rows, gives
-no answer: what it has is looked at now and then, and anew once it was started again, which each statement
-checks by itself: it has been up for at least as long as it must have been, had it not.
+no answer: what it has is looked at now and then, and anew once it was started again. Each statement checks
+that by itself: the server's uptime has gone on since it was looked at.
 
 Lagging           the read side is not there yet, or nothing answers: ask again
 Unavailable       Postgres or ClickHouse cannot be reached, or ClickHouse has not got what it should have
@@ -109,14 +109,21 @@ class Proof(NamedTuple):
     Attributes:
         uptime_s: for so long it had run by then.
         looked_at_s: when it was looked at (monotonic).
+        good_until_s: so long it counts, if the server is not started again.
     """
 
     instance: UUID
     uptime_s: int
     looked_at_s: float
+    good_until_s: float
+
+    def is_of(self, tables: Collection[Table]) -> bool:
+        """Whether they are in the ClickHouse that was looked at."""
+        return all(table.instance == self.instance for table in tables)
 
     def uptime_by(self, now_s: float) -> int:
         """For how long it has run by now at least, unless it was started again since; in seconds."""
+        # Less a second, for the clocks are of two machines.
         return max(0, self.uptime_s + int(now_s - self.looked_at_s) - 1)
 
 
@@ -294,31 +301,32 @@ class ReadSide:
             raise Lagging(_least(await self._serving(), names)) from None
 
     async def _proven(self, tables: Collection[Table]) -> Proof:
-        """That ClickHouse has what these tables follow from; looked at now and then.
+        """That ClickHouse has what it should have, and that these tables are in it; looked at now and then.
 
         Raises:
             ReadSideDown: it has not, or is not the one that they are in, or cannot be reached.
         """
-        proof = self._proof
-        if (
-            proof is None
-            or proof.uptime_s < _UP_FOR_S
-            or asyncio.get_running_loop().time() - proof.looked_at_s > self._proven_for_s
-        ):
-            proof = self._proof = await self._look(tables)
-        if any(table.instance != proof.instance for table in tables):
+        proof, now = self._proof, asyncio.get_running_loop().time()
+        if proof is None or now >= proof.good_until_s or not proof.is_of(tables):
+            proof = self._proof = await self._look()
+        if not proof.is_of(tables):
             raise ReadSideDown(_LOST)
         return proof
 
-    async def _look(self, tables: Collection[Table]) -> Proof:
+    async def _look(self) -> Proof:
         self._proof = None
+        clock = asyncio.get_running_loop().time
+        farthest = max((table.position for table in (await self._serving()).values()), default=0)
+        asked_at = clock()
         try:
             ((instance, uptime_s, last),) = await self._clickhouse.rows(_HAS)
         except StatementFailed as error:
             raise ReadSideDown(_LOST) from error
-        if last < max((table.position for table in tables), default=0):
+        if last < farthest:
             raise ReadSideDown(_LOST)
-        return Proof(instance, uptime_s, asyncio.get_running_loop().time())
+        now = clock()
+        could_restart_unnoticed = uptime_s < _UP_FOR_S + (now - asked_at)
+        return Proof(instance, uptime_s, now, now if could_restart_unnoticed else now + self._proven_for_s)
 
     def drain(self) -> None:
         """Answer without waiting from now on, and end the waits that go on: the process is to end."""

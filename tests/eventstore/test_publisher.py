@@ -38,6 +38,7 @@ async def test_given_up_at_any_moment_it_leaves_nothing_open(
 ) -> None:
     """A relay that loses its database gives up its producer wherever that is."""
     clock = asyncio.get_running_loop().time
+    await publish(kafka)
     began = clock()
     await publish(kafka)
     whole_s = clock() - began

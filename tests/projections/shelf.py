@@ -116,7 +116,8 @@ class Shelf:
             each.name: Table(each.name, 1, self.instance, self.done.get(each.name, 0), each.definition.step)
             for each in self.projections
         }
-        proof = Proof(self.instance, 0, asyncio.get_running_loop().time())
+        now = asyncio.get_running_loop().time()
+        proof = Proof(self.instance, 0, now, now)
         return View(self.clickhouse, tenant, Standing(position, tables), proof)
 
 

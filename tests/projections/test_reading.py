@@ -149,6 +149,42 @@ async def test_a_clickhouse_that_lost_rows_gives_no_answer(read_side: World) -> 
         await asked.ask(TOTAL, read_side.tenant)
 
 
+async def test_who_is_asked_about_first_does_not_matter_to_what_was_lost(read_side: World) -> None:
+    """A question that reads nothing yet does not prove that all is there."""
+    async with running(read_side.projector()):
+        await read_side.add(1, 2, 3)
+        await read_side.caught_up()
+    asked = ReadSide(read_side.clickhouse, read_side.store, proven_for_s=3600)
+    await until(lambda: has_been_up_for(read_side, 4))
+    await read_side.clickhouse.command(
+        "ALTER TABLE log DELETE WHERE position > 2 SETTINGS mutations_sync = 2"
+    )
+    with pytest.raises(Lagging):
+        await asked.ask(
+            ProjectionQuery("none", (replace(TALLIES, name="nobody"),), total), read_side.tenant, wait_s=0.2
+        )
+    with pytest.raises(ReadSideDown, match="has not got"):
+        await asked.ask(TOTAL, read_side.tenant)
+
+
+async def has_been_up_for(read_side: World, seconds: int) -> bool:
+    """Before, it is looked at for every question."""
+    return await read_side.clickhouse.rows(f"SELECT uptime() >= {seconds}") == [(1,)]
+
+
+async def test_a_clickhouse_that_was_made_anew_answers_at_once(read_side: World) -> None:
+    """What was known of the one before holds nobody up."""
+    async with running(read_side.projector()):
+        await read_side.add(1, 2)
+        await read_side.caught_up()
+    asked = ReadSide(read_side.clickhouse, read_side.store, proven_for_s=3600)
+    assert (await asked.ask(TOTAL, read_side.tenant)).answer == (3, 2)
+    assert asked._proof is not None
+    now = asyncio.get_running_loop().time()
+    asked._proof = asked._proof._replace(instance=uuid4(), good_until_s=now + 3600)
+    assert (await asked.ask(TOTAL, read_side.tenant)).answer == (3, 2)
+
+
 async def has_not_got(asked: ReadSide, tenant: UUID) -> bool:
     """Whether it is noticed what is missing."""
     try:
