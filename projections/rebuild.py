@@ -90,7 +90,8 @@ class Rebuild:
         await self._connection.close()
 
     async def begin(self) -> int:
-        """Take it on, where it was left if it was; returns how many events there are to go through.
+        """Take it on, where it was left if it was; returns how many events there are to go through: all of
+        them while ClickHouse does not say.
 
         Raises:
             CannotRebuild: somebody else rebuilds it.
@@ -100,7 +101,10 @@ class Rebuild:
         if await self._projector_makes_it():
             return up_to
         await hold_alone(self._connection, self.projection.name)
-        self._filling = await self._begun()
+        try:
+            self._filling = await self._begun()
+        except ReadSideDown:
+            return up_to  # `finish` waits for it
         return max(0, up_to - self._filling.generation.position)
 
     async def finish(self, advance: Advance) -> Rebuilt:
@@ -231,4 +235,12 @@ class Rebuild:
     async def _forget_all_but(self, *kept: int | None) -> None:
         numbers = [number for number in kept if number is not None]
         forgotten = await checkpoints.forget_generations(self._connection, self.projection.name, numbers)
-        await tables.drop(self._clickhouse, forgotten)
+        for left in reversed(range(_FAILURES_MAX)):
+            try:
+                await tables.drop(self._clickhouse, forgotten)
+                break
+            except ReadSideDown:
+                # Nobody else knows of them any more.
+                if left == 0:
+                    raise
+                await asyncio.sleep(_PAUSE_S)

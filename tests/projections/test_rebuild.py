@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from projections import checkpoints, filling, locks, tables
-from projections.clickhouse import UNKNOWN_TABLE, StatementFailed
+from projections.clickhouse import UNKNOWN_TABLE, ClickHouse, StatementFailed
 from projections.declaration import Projection
 from projections.rebuild import Rebuild, Rebuilt
 from projections.refeed import Refeed
@@ -170,6 +170,37 @@ async def test_a_rebuild_that_is_killed_goes_on_where_it_was(read_side: World) -
     assert again.compared is not None
     assert again.compared.is_same
     assert len(await read_side.amounts()) == 2000
+
+
+async def test_a_clickhouse_that_is_gone_when_it_begins_or_clears_up_is_waited_for(read_side: World) -> None:
+    await read_side.add(1, 2)
+    async with running(read_side.projector()):
+        await read_side.caught_up()
+        is_gone, url = True, read_side.clickhouse._url()
+
+        def address() -> str:
+            return "http://127.0.0.1:1/" if is_gone else url
+
+        async def come_back() -> None:
+            nonlocal is_gone
+            await asyncio.sleep(0.7)
+            is_gone = False
+
+        async with (
+            ClickHouse(address) as clickhouse,
+            Rebuild(read_side.worker_url, clickhouse, TALLIES, name="the tests", keep_old=True) as made,
+        ):
+            assert await made.begin() == 2
+            coming_back = asyncio.create_task(come_back())
+            assert (await made.finish(lambda _: None)).generation.generation == 2
+            await coming_back
+            is_gone = True
+            await clickhouse._forget()
+            coming_back = asyncio.create_task(come_back())
+            await made._forget_all_but(2)
+            await coming_back
+    left = await tables.generations_of(read_side.clickhouse, ["tallies"])
+    assert left == ["tallies_g2"]
 
 
 SLOW_REBUILD = """
