@@ -16,6 +16,7 @@ from typing import Final, NamedTuple
 
 from eventstore.checkpoint import read_page
 from eventstore.cloudevents import LogEvent
+from eventstore.pause import pause
 from projections import checkpoints, log_copy
 from projections.checkpoints import Connection, LogCopy
 from projections.clickhouse import ClickHouse
@@ -301,6 +302,4 @@ class Watermark:
 
     async def _wait(self) -> None:
         """Until rows came, or somebody wants something, or for a moment."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(_POLL_WITHOUT_KAFKA_S if self._kafka_is_silent else _POLL_S):
-                await self._wake.wait()
+        await pause(self._wake, _POLL_WITHOUT_KAFKA_S if self._kafka_is_silent else _POLL_S)
