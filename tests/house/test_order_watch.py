@@ -1,6 +1,8 @@
 """What an import waits for: that the sagas have booked what was recorded, not what it has read of it yet."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from uuid import UUID, uuid4
 
 import orjson
@@ -24,14 +26,14 @@ class Books:
     """A tenant of its own, in which anything may be recorded."""
 
     def __init__(self, owner_url: str) -> None:
-        self._owner_url = owner_url
+        self.owner_url = owner_url
         self.tenant = new_tenant(owner_url)
 
     def record(self, stream_type: str, stream: UUID, name: str, **data: str) -> None:
         event: NewEvent = new_event(
             stream, 1, data=orjson.dumps(data), stream_type=stream_type, event_type=name
         )
-        with psycopg.connect(self._owner_url, autocommit=True) as connection:
+        with psycopg.connect(self.owner_url, autocommit=True) as connection:
             call(connection, new_request(self.tenant, event, checks=[Check(stream, stream_type, 0)]))
 
     def move_stock(self) -> UUID:
@@ -45,25 +47,30 @@ class Books:
         self.record(InventoryVoucher.TOPIC, saga, name, status="ended")
 
 
+@asynccontextmanager
+async def watching(books: Books, *, patience_s: float) -> AsyncIterator[Watch]:
+    """From the first event on; nothing here takes longer than twenty seconds."""
+    async with EventStore(with_user(books.owner_url, "erp_app"), Codec([])) as store:
+        watch = Watch(store, books.tenant, patience_s=patience_s)
+        async with watch.following(0), asyncio.timeout(20):
+            yield watch
+
+
 async def test_a_movement_that_was_just_recorded_is_waited_for(postgres_url: str) -> None:
     books = Books(postgres_url)
-    async with EventStore(with_user(postgres_url, "erp_app"), Codec([])) as store:
-        watch = Watch(store, books.tenant, patience_s=0.5)
-        async with watch.following(0), asyncio.timeout(20):
+    async with watching(books, patience_s=0.5) as watch:
+        await watch.booked()
+        saga = await asyncio.to_thread(books.move_stock)
+        with pytest.raises(Standstill):
             await watch.booked()
-            saga = await asyncio.to_thread(books.move_stock)
-            with pytest.raises(Standstill):
-                await watch.booked()
-            waiting = asyncio.create_task(watch.booked())
-            await asyncio.to_thread(books.end_saga, saga)
-            await waiting
+        waiting = asyncio.create_task(watch.booked())
+        await asyncio.to_thread(books.end_saga, saga)
+        await waiting
 
 
 async def test_what_is_of_no_interest_holds_nothing_up(postgres_url: str) -> None:
     books = Books(postgres_url)
-    async with EventStore(with_user(postgres_url, "erp_app"), Codec([])) as store:
-        watch = Watch(store, books.tenant, patience_s=30)
-        async with watch.following(0), asyncio.timeout(20):
-            await watch.booked()
-            await asyncio.to_thread(books.record, "test.raw", uuid4(), "test.raw.happened")
-            await watch.booked()
+    async with watching(books, patience_s=30) as watch:
+        await watch.booked()
+        await asyncio.to_thread(books.record, "test.raw", uuid4(), "test.raw.happened")
+        await watch.booked()
