@@ -22,7 +22,7 @@ class SagaMetrics(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """The metrics as they are now."""
-        now, consuming = self._worker.status, self._worker.consuming
+        now, consuming, feed = self._worker.status, self._worker.consuming, self._worker.feed
         gauges = {
             "erp_saga_kafka_connected": ("Whether it is connected to Kafka.", consuming.kafka_connected),
             "erp_saga_partitions": ("Partitions that are assigned to it.", consuming.partitions),
@@ -33,8 +33,8 @@ class SagaMetrics(Collector):
             "erp_saga_dead_letters": ("Dead letters that are open, as the healer knows.", now.letters),
         }
         counters = {
-            "erp_saga_messages": ("Messages taken from Kafka.", now.messages),
-            "erp_saga_unreadable_messages": ("Messages that are none of ours.", now.unreadable),
+            "erp_saga_messages": ("Messages taken from Kafka.", feed.messages),
+            "erp_saga_unreadable_messages": ("Messages that are none of ours.", feed.unreadable),
             "erp_saga_dropped_events": ("Events that are not the store's.", now.dropped),
             "erp_saga_repeated_events": ("Events that came once more.", now.repeats),
             "erp_saga_heard_events": ("Events that sagas were told of.", now.heard),

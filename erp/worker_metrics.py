@@ -17,11 +17,8 @@ class WorkerMetrics(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """The metrics as they are now. Positions are those of the one worker that is the projector."""
-        worker, ingest, projector = (
-            self._worker.status,
-            self._worker.ingest.status,
-            self._worker.projector.status,
-        )
+        intake = self._worker.ingest
+        worker, ingest, projector = self._worker.status, intake.status, self._worker.projector.status
         gauges = {
             "erp_worker_kafka_connected": ("Whether it is connected to Kafka.", worker.kafka_connected),
             "erp_worker_partitions": ("Partitions that are assigned to it.", worker.partitions),
@@ -35,7 +32,7 @@ class WorkerMetrics(Collector):
             ),
         }
         counters = {
-            "erp_worker_messages": ("Messages taken from Kafka.", ingest.messages),
+            "erp_worker_messages": ("Messages taken from Kafka.", intake.messages),
             "erp_worker_events": ("Events written to the log copy, repeats included.", ingest.events),
             "erp_worker_known_events": ("Events that came once more, and were passed over.", ingest.known),
             "erp_worker_fetched_events": (
@@ -43,7 +40,10 @@ class WorkerMetrics(Collector):
                 ingest.fetched,
             ),
             "erp_worker_dropped_events": ("Events that are not the store's.", ingest.dropped),
-            "erp_worker_unreadable_messages": ("Messages that are none of ours.", ingest.unreadable),
+            "erp_worker_unreadable_messages": (
+                "Messages that are none of ours.",
+                intake.unreadable,
+            ),
             "erp_worker_ingest_failures": ("Times that ingest lost ClickHouse or Postgres.", ingest.failures),
             "erp_worker_healed_events": ("Events that Kafka did not bring.", projector.healed),
             "erp_worker_hurried_events": (

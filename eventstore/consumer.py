@@ -8,13 +8,13 @@ to start another.
 
 import asyncio
 import logging
-from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import psycopg
 
+from eventstore.intake import Intake
 from eventstore.one_line import one_line
 from eventstore.pause import pause
 from eventstore.publisher import KafkaOptions
@@ -45,21 +45,6 @@ class _Over(Exception):
     """This consumer is of no more use."""
 
 
-class Taker(Protocol):
-    """Deals with messages."""
-
-    @property
-    def is_busy(self) -> bool:
-        """Whether it has messages, and is not done with them."""
-
-    @property
-    def messages(self) -> int:
-        """How many it was given."""
-
-    async def take(self, values: Sequence[bytes | None]) -> bool:
-        """True once they need not come again; False: told to stop before. Raises nothing."""
-
-
 @dataclass
 class ConsumerStatus:
     """How it is doing, for metrics."""
@@ -78,14 +63,14 @@ class Consumer:
 
     Args:
         url: Postgres, as a role that may ask how far the relay is.
-        taker: is given the messages.
+        intake: is given the messages.
     """
 
-    def __init__(self, url: str, kafka: KafkaOptions, options: StreamOptions, taker: Taker) -> None:
+    def __init__(self, url: str, kafka: KafkaOptions, options: StreamOptions, intake: Intake) -> None:
         self._url = url
         self._kafka = kafka
         self._options = options
-        self._taker = taker
+        self._intake = intake
         self._patience = 1
         self._stop = asyncio.Event()
         self.status = ConsumerStatus()
@@ -128,7 +113,7 @@ class Consumer:
             _Over: take another.
             Hung: it does not end.
         """
-        stream = Stream(self._kafka, self._options, self._taker.take)
+        stream = Stream(self._kafka, self._options, self._intake.take)
         self.status.streams += 1
         starting = asyncio.create_task(stream.start())  # not awaited: it may never come to an end
         watching = [
@@ -185,14 +170,14 @@ class Consumer:
 
     async def _compare(self, connection: "psycopg.AsyncConnection[Any]", stream: Stream) -> None:
         clock = asyncio.get_running_loop().time
-        since, heard, published = clock(), self._taker.messages, -1
+        since, heard, published = clock(), self._intake.messages, -1
         while True:
             cursor = await connection.execute("SELECT position FROM erp.relay", prepare=True)
             ((self.status.published,),) = await cursor.fetchall()
-            messages = self._taker.messages
+            messages = self._intake.messages
             if messages != heard:
                 self._patience = 1
-            if self._taker.is_busy or messages != heard or self.status.published == published:
+            if self._intake.is_busy or messages != heard or self.status.published == published:
                 since, heard, published = clock(), messages, self.status.published
             elif clock() - since > self._options.silence_s * self._patience:
                 if await stream.waiting() != 0:

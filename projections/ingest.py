@@ -14,8 +14,9 @@ from typing import Any, Final, TypeVar
 import psycopg
 
 from eventstore.checkpoint import read_page
-from eventstore.cloudevents import LogEvent, Published, decode_batch
+from eventstore.cloudevents import LogEvent, Published
 from eventstore.codec import Codec
+from eventstore.intake import Intake
 from eventstore.leaf import leaf_hash
 from eventstore.one_line import one_line
 from eventstore.pause import pause
@@ -44,7 +45,6 @@ class _Stopped(Exception):
 class IngestStatus:
     """What was done, for metrics."""
 
-    messages: int = 0
     events: int = 0
     """Written to the log copy, repeats included."""
     known: int = 0
@@ -53,13 +53,11 @@ class IngestStatus:
     """Too large for a message: read from the store."""
     dropped: int = 0
     """Not what the store has, or not to be written: left to the projector."""
-    unreadable: int = 0
-    """Messages that are none of ours."""
     failures: int = 0
     """Times that ClickHouse or Postgres was lost."""
 
 
-class Ingest:
+class Ingest(Intake):
     """Writes what comes by Kafka into the log copy.
 
     Args:
@@ -67,9 +65,6 @@ class Ingest:
         codec: whose upcasters the events pass.
         watermark: everything up to it is in the log copy already.
         written: called with the events after each write.
-
-    Attributes:
-        is_busy: it has messages, and is not done with them.
     """
 
     def __init__(
@@ -81,6 +76,7 @@ class Ingest:
         watermark: Callable[[], int],
         written: Callable[[Sequence[LogEvent]], None],
     ) -> None:
+        super().__init__()
         self._url = worker_url
         self._clickhouse = clickhouse
         self._codec = codec
@@ -88,53 +84,28 @@ class Ingest:
         self._written = written
         self._stop = asyncio.Event()
         self.status = IngestStatus()
-        self.is_busy = False
-
-    @property
-    def messages(self) -> int:
-        """How many messages it was given."""
-        return self.status.messages
 
     def stop(self) -> None:
         """Wait for nothing any more; a write that is under way is finished."""
         self._stop.set()
 
-    async def take(self, values: Sequence[bytes | None]) -> bool:
-        """Put the events of these messages into the log copy. True once all that are the store's are there;
-        False: told to stop before, and nothing may be taken for done. Raises nothing.
-        """
-        self.is_busy = True
+    async def _handle(self, found: Sequence[Published]) -> bool:
+        """Put these events into the log copy. True once all that are the store's are there."""
         try:
-            await self._take(values)
+            await self._put_in(found)
         except _Stopped:
             return False
-        except Exception:
-            log.exception("this is a defect of ours; the messages stay in Kafka")
-            return False
-        else:
-            return True
-        finally:
-            self.is_busy = False
+        return True
 
-    async def _take(self, values: Sequence[bytes | None]) -> None:
-        found = [each for value in values for each in self._decoded(value)]
+    async def _put_in(self, found: Sequence[Published]) -> None:
         watermark = self._watermark()
         wanted = [each for each in found if each.event.position > watermark]
-        self.status.messages += len(values)
         self.status.known += len(found) - len(wanted)
         whole = [LogEvent(each.event, each.leaf_hash) for each in wanted if each.is_whole]
         await self._write([logged for logged in whole if self._is_proven(logged)])
         for each in wanted:
             if not each.is_whole:  # one at a time: each of these is large
                 await self._write(await self._fetched(each))
-
-    def _decoded(self, value: bytes | None) -> Sequence[Published]:
-        try:
-            return decode_batch(value or b"")
-        except Exception as error:  # noqa: BLE001 - whatever somebody else has put into our topic
-            self.status.unreadable += 1
-            log.warning("a message that is none of ours is passed over: %s", one_line(error)[:200])
-            return ()
 
     def _is_proven(self, logged: LogEvent) -> bool:
         """Whether the event is what was hashed when it was appended."""

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from typing import Final
 
 from domain.shared.errors import Unavailable
-from eventstore.cloudevents import Published, decode_batch
+from eventstore.cloudevents import Published
+from eventstore.intake import Intake
 from eventstore.leaf import StoredEvent, leaf_hash
 from eventstore.packing import Partition
 from sagas.delivery import Delivery, Stopped
@@ -27,7 +28,7 @@ _SAVE_EVERY_S: Final = 0.05
 _AGAIN_S: Final = 0.5
 
 
-class Feed:
+class Feed(Intake):
     """Takes messages, and keeps the positions."""
 
     def __init__(
@@ -38,6 +39,7 @@ class Feed:
         store_log: Log,
         status: SagaWorkerStatus,
     ) -> None:
+        super().__init__()
         self._interests = interests
         self._positions = positions
         self._delivery = delivery
@@ -47,12 +49,6 @@ class Feed:
         self._accepting = asyncio.Lock()
         self._room = asyncio.Semaphore(_IN_FLIGHT_MAX)
         self._in_flight: dict[int, asyncio.Task[None]] = {}
-        self.is_busy = False
-
-    @property
-    def messages(self) -> int:
-        """How many messages it was given."""
-        return self._status.messages
 
     def stop(self) -> None:
         """Take on nothing more."""
@@ -82,35 +78,18 @@ class Feed:
 
     # From Kafka
 
-    async def take(self, values: Sequence[bytes | None]) -> bool:
-        """Have the events of these messages delivered. True once they are on their way: should that be cut
-        short, they come from the store. False: told to stop before. Raises nothing.
+    async def _handle(self, found: Sequence[Published]) -> bool:
+        """Have these events delivered. True once they are on their way: should that be cut short, they come
+        from the store.
         """
-        self.is_busy = True
         try:
-            self._status.messages += len(values)
-            found = [each for value in values for each in self._decoded(value)]
             async with self._accepting:
                 hashes = await self._log.leaf_hashes([each.event.position for each in found])
                 for each in found:
                     await self._accept(each, hashes.get(each.event.position))
         except (Stopped, Unavailable):
             return False
-        except Exception:
-            log.exception("this is a defect of ours; what came by Kafka will come from the store")
-            return False
-        else:
-            return True
-        finally:
-            self.is_busy = False
-
-    def _decoded(self, value: bytes | None) -> Sequence[Published]:
-        try:
-            return decode_batch(value or b"")
-        except Exception as error:  # noqa: BLE001 - whatever somebody else has put into our topic
-            self._status.unreadable += 1
-            log.warning("a message that is none of ours is passed over: %s", str(error)[:200])
-            return ()
+        return True
 
     async def _accept(self, published: Published, stored_hash: bytes | None) -> None:
         event = published.event

@@ -24,9 +24,6 @@ class Durations:
 class SagaWorkerStatus:
     """Counted since the worker started."""
 
-    messages: int = 0
-    unreadable: int = 0
-    """Messages that are none of ours."""
     dropped: int = 0
     """Events that are not what was hashed; they come from the store."""
     repeats: int = 0

@@ -100,12 +100,12 @@ class SagaWorker:
         )
         runner = Runner(tools, codec, at_once_max=options.at_once_max)
         self._delivery = Delivery(runner, interests, letters, timers, self.status)
-        self._feed = Feed(interests, positions, self._delivery, store_log, self.status)
+        self.feed = Feed(interests, positions, self._delivery, store_log, self.status)
         self._healer = Healer(
             saga_url,
             stream.group,
             interests=interests,
-            feed=self._feed,
+            feed=self.feed,
             delivery=self._delivery,
             positions=positions,
             letters=letters,
@@ -114,7 +114,7 @@ class SagaWorker:
             late_s=options.late_s,
         )
         self._alarm = Alarm(timers, self._delivery, list(interests.sagas), self.status)
-        self._consumer = Consumer(saga_url, kafka, stream, self._feed)
+        self._consumer = Consumer(saga_url, kafka, stream, self.feed)
 
     @property
     def consuming(self) -> ConsumerStatus:
@@ -123,7 +123,7 @@ class SagaWorker:
 
     def stop(self) -> None:
         """Ask it to end."""
-        for part in (self._consumer, self._healer, self._alarm, self._feed, self._delivery):
+        for part in (self._consumer, self._healer, self._alarm, self.feed, self._delivery):
             part.stop()
 
     async def run(self) -> None:
@@ -134,7 +134,7 @@ class SagaWorker:
         """
         async with self._pool, self._store:
             await self._delivery.start()
-            parts = [self._healer.run(), self._alarm.run(), self._feed.run()]
+            parts = [self._healer.run(), self._alarm.run(), self.feed.run()]
             # Without any saga there is nothing to listen to.
             parts += [self._consumer.run()] if self.stream.topics else []
             tasks = [asyncio.create_task(each) for each in parts]
@@ -142,9 +142,9 @@ class SagaWorker:
                 await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
             finally:
                 self.stop()
-                await self._feed.drained(_DRAIN_S)
+                await self.feed.drained(_DRAIN_S)
                 await asyncio.wait(tasks, timeout=_STOP_TIMEOUT_S)
-                await self._feed.save()
+                await self.feed.save()
         for task in tasks:
             if not task.done():
                 raise Hung("a part of the worker does not end")

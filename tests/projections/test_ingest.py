@@ -43,7 +43,7 @@ async def test_what_is_taken_is_there_and_what_was_there_is_passed_over(
     assert await copied(clickhouse) == [(each.event.position, each.leaf_hash) for each in events[2:]]
     assert await ingest.take([message(*events)])
     assert len(await copied(clickhouse)) == 4
-    assert (ingest.status.messages, ingest.status.events, ingest.status.known) == (3, 8, 4)
+    assert (ingest.messages, ingest.status.events, ingest.status.known) == (3, 8, 4)
 
 
 @pytest.mark.parametrize("garbage", [None, b"", b"{}", b"\xff", b'[{"specversion": "1.0"}]'])
@@ -55,7 +55,7 @@ async def test_a_message_that_is_none_of_ours_is_passed_over(
     ingest = new_ingest(own_url, clickhouse)
     assert await ingest.take([garbage, message(*logged(own_url))])
     assert len(await copied(clickhouse)) == 2
-    assert ingest.status.unreadable == 1
+    assert ingest.unreadable == 1
 
 
 async def test_an_event_that_is_not_the_stores_is_left_out(

@@ -78,7 +78,7 @@ async def test_events_of_messages_are_heard_and_positions_kept(parcels: World) -
     assert kept(parcels) == ends
     assert await rig.feed.take(values)
     assert rig.status.repeats == 11
-    assert rig.status.messages == 22
+    assert rig.feed.messages == 22
     # Another worker goes on where this one was.
     other = await parcels.rig()
     await other.positions.load()
@@ -131,7 +131,7 @@ async def test_nothing_is_believed_that_is_not_the_stores(parcels: World) -> Non
     ]
     values = [b"nonsense", b"", *messages([forged[1], forged[2]])]
     assert await rig.feed.take([None, *values])
-    assert rig.status.unreadable == 3
+    assert rig.feed.unreadable == 3
     assert rig.status.dropped == 2
     # One whose bytes differ from its hash is read from the store instead.
     assert await rig.feed.take(messages([forged[0]]))
