@@ -18,10 +18,9 @@ from projections.clickhouse import ClickHouse, ReadSideDown, StatementFailed
 from projections.declaration import Projection
 from projections.filling import Filling
 from projections.log_copy import Whereabouts
+from projections.patience import Patience
 from projections.switching import Advance, CannotRebuild, fill, hold_alone, reopened, switch, unreadable
 
-_FAILURES_MAX: Final = 20
-_PAUSE_S: Final = 0.5
 _LOOK_S: Final = 0.1
 
 
@@ -124,18 +123,17 @@ class Rebuild:
 
     async def _made(self) -> tuple[Generation, Compared | None]:
         """A switch, though ClickHouse may be gone for a moment or the read side be made anew meanwhile."""
-        failures = 0
+        patience = Patience()
         while True:
             before = self._events
             try:
                 return await self._attempt()
             except (Moved, ReadSideDown, StatementFailed) as error:
-                failures = 1 if self._events > before else failures + 1
-                if failures > _FAILURES_MAX:
+                patience = Patience() if self._events > before else patience
+                if not await patience.wait():
                     why = "everything is being made anew" if isinstance(error, Moved) else str(error)
                     raise CannotRebuild(f"{self.projection.name} is not rebuilt: {why}") from error
                 self._filling = None
-                await asyncio.sleep(_PAUSE_S)
 
     async def _attempt(self) -> tuple[Generation, Compared | None]:
         if self._filling is None:
@@ -235,12 +233,11 @@ class Rebuild:
     async def _forget_all_but(self, *kept: int | None) -> None:
         numbers = [number for number in kept if number is not None]
         forgotten = await checkpoints.forget_generations(self._connection, self.projection.name, numbers)
-        for left in reversed(range(_FAILURES_MAX)):
+        patience = Patience()
+        while True:
             try:
-                await tables.drop(self._clickhouse, forgotten)
-                break
+                return await tables.drop(self._clickhouse, forgotten)
             except ReadSideDown:
                 # Nobody else knows of them any more.
-                if left == 0:
+                if not await patience.wait():
                     raise
-                await asyncio.sleep(_PAUSE_S)

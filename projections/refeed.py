@@ -13,12 +13,11 @@ from projections import checkpoints, locks, log_copy
 from projections.checkpoints import Connection
 from projections.clickhouse import ClickHouse, ReadSideDown
 from projections.declaration import Projection
+from projections.patience import Patience
 from projections.settling import settled_log_copy
 from projections.store_copy import Reached, StoreCopy
 
 _LOOK_S: Final = 0.05
-_PAUSE_S: Final = 0.5
-_FAILURES_MAX: Final = 20
 
 
 class Refeed:
@@ -56,16 +55,14 @@ class Refeed:
         async with await locks.session(self._url, self._name) as connection:
             head = await checkpoints.head(connection)
             self._looked_at = not from_store
-            failures = 0
+            patience = Patience()
             while True:
                 try:
                     if await self._is_up(connection, head, reached):
                         return head
                 except ReadSideDown:
-                    failures += 1
-                    if failures > _FAILURES_MAX:
+                    if not await patience.wait():
                         raise
-                    await asyncio.sleep(_PAUSE_S)
 
     async def _is_up(self, connection: Connection, head: int, reached: Reached) -> bool:
         """Whether it is where it should be; if not, it is nearer when this returns."""
