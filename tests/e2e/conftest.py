@@ -4,7 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.e2e.system import Api, Books, Home, Process, running_home, until
+from tests.e2e.system import Api, Books, Home, Process, running_home
+from tests.waiting import until
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,8 @@ from uuid import uuid4
 
 import orjson
 
-from tests.e2e.system import ENTRIES, Books, entry, until
+from tests.e2e.system import ENTRIES, Books, entry
+from tests.waiting import until
 
 POSTED = "finance.journal_entry.posted"
 REVERSED = "finance.journal_entry.reversed"

@@ -8,8 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -32,8 +31,8 @@ from eventstore.codec import Codec
 from eventstore.migrate import migrate
 from eventstore.tenants import register_tenant
 from eventstore.verify import Verified, verify
+from tests.waiting import WAIT_S, until
 
-WAIT_S = 60.0
 ENTRIES = "/v1/finance/journal-entries"
 NDJSON = {"Content-Type": "application/x-ndjson"}
 
@@ -43,14 +42,6 @@ def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port: int = taken.getsockname()[1]
         return port
-
-
-def until(happened: Callable[[], object], what: str, wait_s: float = WAIT_S) -> None:
-    """Wait for it; fail when it does not come in time."""
-    deadline = time.monotonic() + wait_s
-    while not happened():
-        assert time.monotonic() < deadline, f"not within {wait_s:g} s: {what}"
-        time.sleep(0.02)
 
 
 def entry(reference: str = "", amount: str = "10.00", **changes: Any) -> dict[str, Any]:

@@ -11,7 +11,8 @@ import orjson
 import pytest
 
 from tests.e2e.load import POSTED
-from tests.e2e.system import ENTRIES, Api, Books, Home, bulk_line, entry, until
+from tests.e2e.system import ENTRIES, Api, Books, Home, bulk_line, entry
+from tests.waiting import until
 
 pytestmark = pytest.mark.e2e
 

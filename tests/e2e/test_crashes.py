@@ -9,7 +9,8 @@ import pytest
 
 from erp.embedded.cluster import Cluster
 from tests.e2e.load import Load
-from tests.e2e.system import ENTRIES, Api, Books, Home, is_problem, postgres_stopped, until
+from tests.e2e.system import ENTRIES, Api, Books, Home, is_problem, postgres_stopped
+from tests.waiting import until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 

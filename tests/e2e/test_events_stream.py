@@ -14,7 +14,8 @@ import orjson
 import pytest
 
 from eventstore.cloudevents import decode_batch
-from tests.e2e.system import Api, Books, Home, bulk_line, entry, is_problem, postgres_stopped, until
+from tests.e2e.system import Api, Books, Home, bulk_line, entry, is_problem, postgres_stopped
+from tests.waiting import until
 
 pytestmark = pytest.mark.e2e
 

@@ -13,7 +13,8 @@ import pytest
 from erp.embedded.postgres import EmbeddedPostgres
 from eventstore.migrate import migrate
 from tests.e2e.load import POSTED, Load
-from tests.e2e.system import Api, Books, Home, is_problem, until
+from tests.e2e.system import Api, Books, Home, is_problem
+from tests.waiting import until
 
 pytestmark = pytest.mark.e2e
 

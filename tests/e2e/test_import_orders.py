@@ -12,7 +12,8 @@ from uuid import uuid4
 import pytest
 
 from tests.e2e.load import POSTED
-from tests.e2e.system import Home, Process, running_home, until
+from tests.e2e.system import Home, Process, running_home
+from tests.waiting import until
 
 # A dozen verbs, each a process of its own.
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]

@@ -16,7 +16,8 @@ import pytest
 
 from erp.embedded.cluster import Cluster
 from tests.e2e.load import POSTED
-from tests.e2e.system import Api, Books, Home, Process, entry, postgres_stopped, until
+from tests.e2e.system import Api, Books, Home, Process, entry, postgres_stopped
+from tests.waiting import until
 
 pytestmark = pytest.mark.e2e
 

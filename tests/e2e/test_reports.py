@@ -4,7 +4,8 @@ import httpx
 import pytest
 
 from erp.embedded.clickhouse import EmbeddedClickhouse
-from tests.e2e.system import Api, Books, Home, Process, is_problem, until
+from tests.e2e.system import Api, Books, Home, Process, is_problem
+from tests.waiting import until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 

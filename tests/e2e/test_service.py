@@ -6,7 +6,8 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.e2e.system import Api, Books, Home, postgres_stopped, until
+from tests.e2e.system import Api, Books, Home, postgres_stopped
+from tests.waiting import until
 
 pytestmark = pytest.mark.e2e
 

@@ -6,7 +6,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ import pytest
 from clickhouse_connect.driver.exceptions import Error
 
 from erp.embedded.clickhouse import ClickhouseError, EmbeddedClickhouse, embedded_clickhouse, kept_up, place
+from tests.waiting import until
 
 pytestmark = pytest.mark.integration
 
@@ -42,13 +42,6 @@ def another_process(home: Path) -> subprocess.Popen[bytes]:
 
 def leave(process: subprocess.Popen[bytes]) -> None:
     process.communicate(timeout=60)
-
-
-def until(happened: Callable[[], bool], timeout_s: float = 20) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not happened():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def kill(server: EmbeddedClickhouse) -> None:

@@ -4,7 +4,6 @@ import gzip
 import json
 import socket
 import time
-from collections.abc import Callable
 from typing import Any
 
 import lz4.frame
@@ -12,17 +11,11 @@ import pytest
 
 from erp.embedded.clickhouse.blocks import BlockEncoder, Blocks
 from tests.embedded_clickhouse.conftest import Raw
+from tests.waiting import until
 
 pytestmark = pytest.mark.integration
 
 LONG = "SELECT count() FROM numbers(1000000000000) WHERE cityHash64(number) = 1"
-
-
-def until(happened: Callable[[], bool], timeout_s: float = 10) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not happened():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def running(raw: Raw, words: str) -> int:

@@ -8,7 +8,7 @@ says `active` when it is.
 import asyncio
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple, Protocol
 from uuid import UUID, uuid4
@@ -24,6 +24,7 @@ from eventstore.tree_head import HeadSigner
 from tests.eventstore.requests import STREAM_TYPE, call, new_event, new_request
 from tests.eventstore.stream import PARTITIONS
 from tests.eventstore.tally import Tally
+from tests.waiting import eventually
 
 SIGNER = HeadSigner("test", Ed25519PrivateKey.generate())
 
@@ -96,15 +97,9 @@ def checkpoint(owner_url: str) -> int:
     return int(row[0])
 
 
-async def until(reached: Callable[[], bool], timeout_s: float = 20) -> None:
-    async with asyncio.timeout(timeout_s):
-        while not reached():
-            await asyncio.sleep(0.02)
-
-
 async def published(relay: Relay, position: int) -> None:
     """Wait until everything up to it is in Kafka, as the relay says."""
-    await until(lambda: relay.status.position == position)
+    await eventually(lambda: relay.status.position == position)
 
 
 async def main(owner_url: str, bootstrap: str) -> None:

@@ -19,11 +19,12 @@ from eventstore.packing import Packing, topic_of
 from eventstore.publisher import KafkaOptions
 from eventstore.relay import MessagesTooLarge
 from tests.eventstore.conftest import new_tenant
-from tests.eventstore.relaying import append, checkpoint, last, new_relay, published, running, until
+from tests.eventstore.relaying import append, checkpoint, last, new_relay, published, running
 from tests.eventstore.requests import STREAM_TYPE, call, new_event, new_request
 from tests.eventstore.stream import Watcher, assert_all_seen
 from tests.eventstore.tally import Tally
 from tests.kafka.apache import PASSWORD, USER, ApacheKafka
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.kafka
 
@@ -34,7 +35,7 @@ async def test_the_relay_makes_its_topics_as_the_settings_say(own_url: str, apac
     """Before the first event; messages as large as they may become fit."""
     packing = Packing(partitions=7, event_bytes_max=2_000_000)
     async with running(new_relay(own_url, apache, packing)) as relay:
-        await until(lambda: relay.status.kafka_connected)
+        await eventually(lambda: relay.status.kafka_connected)
     for topic in (TOPIC, topic_of("erp", Tally.TOPIC)):
         assert apache.replicas(topic) == [1] * 7
         assert 2_000_000 <= int(apache.setting_of(topic, "max.message.bytes")) < 2_100_000
@@ -46,7 +47,7 @@ async def test_more_replicas_than_there_are_brokers_are_waited_for(
     """For a broker may be on its way; the reason is said once."""
     options = KafkaOptions(bootstrap=lambda: apache.bootstrap, replication=3)
     async with running(new_relay(own_url, options)) as relay:
-        await until(lambda: relay.status.kafka_failures > 2)
+        await eventually(lambda: relay.status.kafka_failures > 2)
     said = [each.getMessage() for each in caplog.records if each.name == "eventstore.relay"]
     (line,) = [each for each in said if "cannot be made" in each]
     assert f"the topic {TOPIC} cannot be made" in line
@@ -207,7 +208,7 @@ async def test_who_is_not_let_in_is_told_why_and_tries_again(
 ) -> None:
     way, others, reason = refused
     async with running(new_relay(own_url, options_for(apache, way, **others))) as relay:
-        await until(lambda: relay.status.kafka_failures > 1)
+        await eventually(lambda: relay.status.kafka_failures > 1)
     said = [each.getMessage() for each in caplog.records if each.name == "eventstore.relay"]
     (line,) = [each for each in said if "trying again" in each]
     assert reason in line

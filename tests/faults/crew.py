@@ -10,8 +10,9 @@ import psutil
 import psycopg
 from psycopg import sql
 
-from tests.e2e.system import Books, Home, Process, until
+from tests.e2e.system import Books, Home, Process
 from tests.faults.system import System
+from tests.waiting import until
 
 _GATE: Final = 4712820999
 _STAND_STILL: Final = f"""

@@ -17,8 +17,9 @@ from sagas.inventory_voucher import InventoryVoucher
 from sagas.order_to_cash import OrderToCash
 from tests.e2e.load import POSTED
 from tests.e2e.shop import ADDRESS, ORDERS
-from tests.e2e.system import Books, until
+from tests.e2e.system import Books
 from tests.faults.system import System, head
+from tests.waiting import until
 
 PERIODS: Final = "/v1/finance/periods"
 STOCK: Final = "/v1/inventory/stock/main/LAMP"

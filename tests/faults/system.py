@@ -12,7 +12,8 @@ import psutil
 from erp.embedded.clickhouse import EmbeddedClickhouse
 from erp.embedded.kafka import EmbeddedKafka
 from tests.e2e.load import POSTED
-from tests.e2e.system import Books, Home, Process, free_port, until
+from tests.e2e.system import Books, Home, Process, free_port
+from tests.waiting import until
 
 REPORTS: Final = (
     "/v1/finance/trial-balance?as_of=2026-12-31",

@@ -16,10 +16,11 @@ import pytest
 
 from tests.e2e.load import POSTED
 from tests.e2e.shop import ORDERS
-from tests.e2e.system import ENTRIES, until
+from tests.e2e.system import ENTRIES
 from tests.faults.crew import Crew, Fate, Gate
 from tests.faults.shop import PERIODS, STOCK, Shop
 from tests.faults.system import System, answer, head
+from tests.waiting import until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(300)]
 

@@ -11,8 +11,9 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from erp.embedded.kafka import EmbeddedKafka
 from tests.e2e.load import Load
-from tests.e2e.system import Api, Books, Process, bulk_line, entry, until
+from tests.e2e.system import Api, Books, Process, bulk_line, entry
 from tests.faults.system import REPORTS, System, answer, head, replayed, reported
+from tests.waiting import until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(300)]
 

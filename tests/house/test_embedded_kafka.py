@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from erp.embedded.kafka import EmbeddedKafka, KafkaError
 from erp.embedded.server import kept_up
+from tests.waiting import until
 
 pytestmark = pytest.mark.integration
 
@@ -40,13 +41,6 @@ def another_process(home: Path) -> subprocess.Popen[bytes]:
     assert process.stdout is not None
     assert process.stdout.readline() == b"in\n"
     return process
-
-
-def until(happened: Callable[[], bool], timeout_s: float = 10) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not happened():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def kill(broker: EmbeddedKafka) -> None:

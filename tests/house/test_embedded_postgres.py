@@ -4,8 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import psycopg
@@ -13,6 +11,7 @@ import pytest
 
 from erp.embedded import address
 from erp.embedded.postgres import EmbeddedPostgres, PostgresError, embedded_postgres
+from tests.waiting import until
 
 pytestmark = pytest.mark.integration
 
@@ -47,13 +46,6 @@ def one(url: str, query: str) -> object:
         row = connection.execute(query.encode()).fetchone()
     assert row is not None
     return row[0]
-
-
-def until(happened: Callable[[], bool], timeout_s: float = 10) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not happened():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def test_it_keeps_what_it_commits_and_speaks_utc_over_its_socket_only(home: Path) -> None:

@@ -21,8 +21,9 @@ from confluent_kafka.admin._config import ConfigResource
 from confluent_kafka.cimpl import NewTopic
 
 from tests.kafka.authority import Authority
-from tests.kafka.broker import Broker, until
+from tests.kafka.broker import Broker
 from tests.kafka.distribution import DISTRIBUTION, is_complete
+from tests.waiting import until
 
 HOST: Final = "127.0.0.1"
 USER: Final = "relay"
@@ -87,7 +88,9 @@ class ApacheKafka(Broker):
         self._guard = subprocess.Popen(
             ["/bin/sh", "-c", 'read -r _; kill -9 "$0"', str(self._process.pid)], stdin=subprocess.PIPE
         )
-        until(lambda: self.pid() is None or self._has_said(_STARTED, said_before), _START_TIMEOUT_S)
+        until(
+            lambda: self.pid() is None or self._has_said(_STARTED, said_before), "it starts", _START_TIMEOUT_S
+        )
         assert self.pid() is not None, f"Apache Kafka does not start: {self._last_words()}"
 
     def stop(self) -> None:

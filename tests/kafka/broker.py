@@ -2,14 +2,14 @@
 
 import os
 import signal
-import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from erp.embedded.kafka import EmbeddedKafka
+from tests.waiting import until
 
 
 class Broker(ABC):
@@ -83,11 +83,3 @@ def embedded_broker(topics: Mapping[str, int]) -> Iterator[EmbeddedBroker]:
     """A new one with these topics (and their partition counts), and nothing in them."""
     with TemporaryDirectory(prefix="erp-kafka-") as folder, EmbeddedKafka(Path(folder), topics) as server:
         yield EmbeddedBroker(server)
-
-
-def until(happened: Callable[[], object], wait_s: float = 20) -> None:
-    """Wait for it; fail when it does not come in time."""
-    deadline = time.monotonic() + wait_s
-    while not happened():
-        assert time.monotonic() < deadline, f"not within {wait_s:g} s"
-        time.sleep(0.02)

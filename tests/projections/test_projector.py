@@ -14,7 +14,8 @@ from projections.clickhouse import UNKNOWN_TABLE, StatementFailed
 from projections.declaration import Projection
 from projections.settling import LogTooShort
 from tests.eventstore.tally import append, blank
-from tests.projections.world import CODEC, TALLIES, World, is_so, running, until
+from tests.projections.world import CODEC, TALLIES, World, running
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.integration
 
@@ -90,7 +91,7 @@ async def test_kafka_brings_rows_and_the_store_the_rest(read_side: World) -> Non
     projector = read_side.projector()
     async with running(projector):
         await read_side.caught_up()
-        await until(lambda: is_so(projector.status.healed == 1))
+        await eventually(lambda: projector.status.healed == 1)
     assert await read_side.amounts() == numbered(*range(1, 11))
 
 
@@ -127,7 +128,7 @@ async def test_a_wiped_clickhouse_is_filled_anew(read_side: World) -> None:
             await tables.drop(read_side.clickhouse, [table])
         await read_side.add(4)
         await read_side.caught_up()
-        await until(lambda: has_rows(read_side, 4))
+        await eventually(lambda: has_rows(read_side, 4))
     assert await read_side.amounts() == numbered(1, 2, 3, 4)
 
 
@@ -139,7 +140,7 @@ async def test_a_clickhouse_from_an_older_copy_is_brought_up_again(read_side: Wo
     for table in ("log", before.table):
         await tables.forget_after(read_side.clickhouse, table, 3)
     async with running(read_side.projector()):
-        await until(lambda: has_rows(read_side, 8))
+        await eventually(lambda: has_rows(read_side, 8))
     assert await read_side.amounts() == numbered(*range(1, 9))
 
 
@@ -149,7 +150,7 @@ async def test_a_table_that_is_gone_is_made_anew(read_side: World) -> None:
         before = await read_side.caught_up()
     await tables.drop(read_side.clickhouse, [before.table])
     async with running(read_side.projector()):
-        await until(lambda: generation_after(read_side, before.generation))
+        await eventually(lambda: generation_after(read_side, before.generation))
     assert await read_side.amounts() == numbered(1, 2)
 
 
@@ -176,7 +177,7 @@ async def test_postgres_restored_under_a_running_projector(read_side: World) -> 
         await read_side.caught_up()
         restore(read_side, 3, read_side_at=3)
         await read_side.add(4)
-        await until(lambda: has_rows(read_side, 4))
+        await eventually(lambda: has_rows(read_side, 4))
     assert await read_side.amounts() == numbered(1, 2, 3, 4)
 
 
@@ -194,7 +195,7 @@ async def test_an_event_that_cannot_be_read_is_stood_before_and_discarded(read_s
     await append(read_side.store, read_side.tenant, blank().add(Decimal("NaN")))
     await read_side.add(4)
     async with running(read_side.projector()):
-        await until(lambda: stands_before(read_side, 3))
+        await eventually(lambda: stands_before(read_side, 3))
         assert await read_side.generation() is None, "it never had all that there was"
         await checkpoints.discard(read_side.connection, "tallies", 3, reason="NaN", by="tester")
         await read_side.caught_up()
@@ -208,7 +209,7 @@ async def test_an_unreadable_event_holds_up_its_projection_and_no_other(read_sid
         await read_side.caught_up()
         await append(read_side.store, read_side.tenant, blank().add(Decimal("Infinity")))
         await read_side.add(4)
-        await until(lambda: stands_before(read_side, 3))
+        await eventually(lambda: stands_before(read_side, 3))
         assert (await read_side.caught_up("positions")).position == 4
         serving = await read_side.generation()
         assert serving is not None
@@ -229,7 +230,7 @@ async def test_a_table_that_cannot_be_made_holds_up_no_other_projection(read_sid
 async def test_an_event_of_an_unknown_schema_version_is_not_guessed_at(read_side: World) -> None:
     await read_side.add(1)
     async with running(read_side.projector(positions(version=2))):
-        await until(lambda: stands_before(read_side, 1, "positions"))
+        await eventually(lambda: stands_before(read_side, 1, "positions"))
 
 
 async def test_of_two_projectors_one_is_active_and_the_other_takes_its_place(read_side: World) -> None:
@@ -242,7 +243,7 @@ async def test_of_two_projectors_one_is_active_and_the_other_takes_its_place(rea
         active.stop()
         await read_side.add(2)
         await read_side.caught_up()
-        await until(lambda: is_so(other.status.active))
+        await eventually(lambda: other.status.active)
     assert await read_side.amounts() == numbered(1, 2)
 
 
@@ -269,5 +270,5 @@ async def test_rows_that_a_power_loss_took_from_a_table_come_back(read_side: Wor
     with read_side.owner() as owner:
         owner.execute("UPDATE erp.projection_generations SET moved_at = '2020-01-01'")
     async with running(read_side.projector()):
-        await until(lambda: has_rows(read_side, 3))
+        await eventually(lambda: has_rows(read_side, 3))
     assert await read_side.amounts() == numbered(1, 2, 3)

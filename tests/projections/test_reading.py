@@ -18,7 +18,8 @@ from projections.declaration import ProjectionQuery
 from projections.reading import Lagging, ReadSide, ServerRestarted, View
 from tests.eventstore.conftest import new_tenant
 from tests.eventstore.tally import append, blank
-from tests.projections.world import CODEC, TALLIES, World, is_so, running, until
+from tests.projections.world import CODEC, TALLIES, World, running
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.integration
 
@@ -135,7 +136,7 @@ async def test_a_clickhouse_that_lost_rows_gives_no_answer(read_side: World) -> 
     assert (await asked.ask(TOTAL, read_side.tenant)).answer == (6, 3)
     execute = read_side.clickhouse.command
     await execute("ALTER TABLE log DELETE WHERE position > 2 SETTINGS mutations_sync = 2")
-    await until(lambda: has_not_got(asked, read_side.tenant))
+    await eventually(lambda: has_not_got(asked, read_side.tenant))
     with read_side.owner() as owner:
         owner.execute("UPDATE erp.projection_generations SET position = 2")
         owner.execute("UPDATE erp.log_copy SET position = 2")
@@ -155,7 +156,7 @@ async def test_who_is_asked_about_first_does_not_matter_to_what_was_lost(read_si
         await read_side.add(1, 2, 3)
         await read_side.caught_up()
     asked = ReadSide(read_side.clickhouse, read_side.store, proven_for_s=3600)
-    await until(lambda: has_been_up_for(read_side, 4))
+    await eventually(lambda: has_been_up_for(read_side, 4))
     await read_side.clickhouse.command(
         "ALTER TABLE log DELETE WHERE position > 2 SETTINGS mutations_sync = 2"
     )
@@ -225,7 +226,7 @@ async def test_a_table_that_is_waited_for_is_filled_at_once(read_side: World) ->
             owner.execute("NOTIFY erp_wanted")
         waits = asyncio.create_task(asked.ask(TOTAL, read_side.tenant, min_position=10**9, wait_s=30))
         await read_side.add(2, 4)
-        await until(lambda: copied(read_side, 3))
+        await eventually(lambda: copied(read_side, 3))
         assert await asked.ask(TOTAL, read_side.tenant) == ((1, 1), 1, [])
         answered = await asked.ask(TOTAL, read_side.tenant, min_position=2, wait_s=30)
         assert answered == ((7, 3), 3, [])
@@ -253,7 +254,7 @@ async def test_what_is_waited_for_does_not_wait_for_kafka(read_side: World) -> N
         assert await asked.ask(TOTAL, read_side.tenant) == ((3, 2), 2, [])
         answered = await asked.ask(TOTAL, read_side.tenant, min_position=3, wait_s=30)
         assert answered == ((7, 3), 3, [])
-        await until(lambda: is_so(projector.status.hurried == 1))
+        await eventually(lambda: projector.status.hurried == 1)
         assert projector.status.healed == healed
 
         await read_side.add(*[1] * 501)

@@ -19,7 +19,8 @@ from projections.refeed import Refeed
 from projections.switching import CannotRebuild, rollback
 from tests.eventstore.tally import append, blank
 from tests.projections.rows import event, store
-from tests.projections.world import CODEC, TALLIES, World, running, until
+from tests.projections.world import CODEC, TALLIES, World, running
+from tests.waiting import eventually
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
@@ -157,10 +158,10 @@ async def test_a_rebuild_that_is_killed_goes_on_where_it_was(read_side: World) -
             *[sys.executable, "-P", "-c", SLOW_REBUILD, read_side.worker_url, read_side.clickhouse._url()],
             env={**os.environ, "PYTHONPATH": str(ROOT)},
         )
-        await until(lambda: stands_beyond(read_side, 2, 100))
+        await eventually(lambda: stands_beyond(read_side, 2, 100))
         killed.kill()
         await killed.wait()
-        await until(lambda: nobody_rebuilds(read_side))
+        await eventually(lambda: nobody_rebuilds(read_side))
         async with rebuild(read_side) as made:
             left = await made.begin()
             assert left < 1900

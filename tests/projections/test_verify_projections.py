@@ -16,7 +16,8 @@ from tests.eventstore.tally import append, blank
 from tests.projections.rows import event, store
 from tests.projections.test_rebuild import BY_FOURS, brought_up, rebuilt
 from tests.projections.test_store_copy import forge
-from tests.projections.world import CODEC, TALLIES, World, running, until
+from tests.projections.world import CODEC, TALLIES, World, running
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.integration
 
@@ -77,7 +78,7 @@ async def test_it_is_whole_while_events_come_and_after_a_discard(read_side: Worl
         for _ in range(5):
             await read_side.add(1)
             assert await differences(read_side) == []
-        await until(lambda: stands_before(read_side, 21))
+        await eventually(lambda: stands_before(read_side, 21))
         await discarded(read_side, 21)
         await read_side.caught_up()
         assert await differences(read_side) == []
@@ -174,7 +175,7 @@ async def test_only_what_stands_in_the_way_is_discarded(read_side: World) -> Non
     with pytest.raises(CannotDiscard, match="there is no projection"):
         await discarded(read_side, 3)
     async with running(read_side.projector()):
-        await until(lambda: stands_before(read_side, 3))
+        await eventually(lambda: stands_before(read_side, 3))
         with pytest.raises(CannotDiscard, match="event 2 does not stop tallies; what does: event 3"):
             await discarded(read_side, 2)
         line = (await overview(read_side))["tallies 1"]
@@ -209,7 +210,7 @@ async def test_a_reset_is_made_good(read_side: World, is_running: bool) -> None:
     await append(read_side.store, read_side.tenant, blank().add(Decimal("NaN")))
     await read_side.add(4)
     async with running(read_side.projector()):
-        await until(lambda: stands_before(read_side, 3))
+        await eventually(lambda: stands_before(read_side, 3))
         await discarded(read_side, 3)
         await read_side.caught_up()
     async with running(*[read_side.projector()] * is_running):
@@ -222,7 +223,7 @@ async def test_a_reset_is_made_good(read_side: World, is_running: bool) -> None:
             assert await read_side.clickhouse.rows("SELECT count() FROM log") == [(0,)]
             assert (await overview(read_side))["log"].status == "waiting"
     async with running(read_side.projector()):
-        await until(lambda: serves(read_side))
+        await eventually(lambda: serves(read_side))
         await read_side.caught_up()
         assert await differences(read_side) == []
     assert [position for position, _ in await read_side.amounts()] == [1, 2, 4]

@@ -26,6 +26,7 @@ from tests.eventstore.tally import Tally
 from tests.kafka.broker import Broker, EmbeddedBroker, embedded_broker
 from tests.kafka.reaching import word_for
 from tests.projections.logs import append, arrived, copied
+from tests.waiting import eventually
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
@@ -182,18 +183,12 @@ async def test_a_broker_that_comes_back_empty_is_used_again(
             embedded.kill()
             await asyncio.sleep(0.5)
             embedded.start()
-            await wait_for(lambda: relay.status.kafka_connected)
+            await eventually(lambda: relay.status.kafka_connected)
             append(own_url, tenant, 20)
             await arrived(clickhouse, own_url)
             await worker.until_it_says("has 8 partitions", times)
     assert worker.end(signal.SIGTERM) == 0
     assert len(worker.output().splitlines()) < 10, worker.output()
-
-
-async def wait_for(holds: Callable[[], bool]) -> None:
-    async with asyncio.timeout(20):
-        while not holds():
-            await asyncio.sleep(0.02)
 
 
 async def test_a_broker_that_is_not_there_yet_is_waited_for_and_one_that_is_dead_does_not_hold_up_the_end(

@@ -1,7 +1,7 @@
 """A read side of a test's own: a log, a ClickHouse database, and the projector between them."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from decimal import Decimal
@@ -21,23 +21,12 @@ from projections.declaration import Projection
 from projections.projector import Projector
 from tests.eventstore.conftest import new_tenant
 from tests.eventstore.tally import Tally, append, blank
+from tests.waiting import eventually
 
 TALLIES = Projection.of(
     "tallies", Path(__file__).with_name("tallies.sql"), version=1, reads={"test.tally.added": 1}
 )
 CODEC = Codec([Tally])
-
-
-async def is_so(holds: Any) -> bool:
-    """What `until` asks for, of something that needs no waiting."""
-    return bool(holds)
-
-
-async def until(holds: Callable[[], Awaitable[bool]], within_s: float = 30) -> None:
-    """Return once it holds."""
-    async with asyncio.timeout(within_s):
-        while not await holds():
-            await asyncio.sleep(0.02)
 
 
 @dataclass
@@ -76,7 +65,7 @@ class World:
             serving = await self.generation(projection)
             return serving is not None and serving.position >= head
 
-        await until(holds)
+        await eventually(holds)
         serving = await self.generation(projection)
         assert serving is not None
         return serving

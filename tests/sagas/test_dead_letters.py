@@ -11,7 +11,8 @@ from eventstore.leaf import StoredEvent
 from sagas.base import Happened, Memory, Reaction, Saga, Step
 from sagas.dead_letters import Letter, Parked
 from tests.sagas.parcels import Courier, Parcel, Ring
-from tests.sagas.world import Rig, World, until
+from tests.sagas.world import Rig, World
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.integration
 
@@ -85,11 +86,11 @@ async def test_a_retry_goes_on_in_order(parcels: World) -> None:
     first, behind = await rig.letters.list()
     async with rig.running("healer"):
         assert await rig.letters.retry(behind.letter), "any letter stands for its stream"
-        await until(lambda: _tried(rig, first, 2))
+        await eventually(lambda: _tried(rig, first, 2))
         assert not any(each.retry for each in await rig.letters.list())
         Picky.dislikes = set()
         assert await rig.letters.retry(first.letter)
-        await until(lambda: _count(rig, 0))
+        await eventually(lambda: _count(rig, 0))
     assert rung(parcels) == [str(good), str(bad), str(bad)]
     settled = await rig.letters.list(settled_too=True)
     assert [each.settled for each in settled] == ["retried", "retried"]
@@ -118,9 +119,9 @@ async def test_a_discarded_event_is_left_out_and_the_rest_goes_on(parcels: World
     assert await rig.letters.discard(first.letter, by="olga", reason="sent by mistake")
     assert not await rig.letters.discard(first.letter, by="olga", reason="again")
     async with rig.running("healer"):
-        await until(lambda: _count(rig, 0))
+        await eventually(lambda: _count(rig, 0))
         # Nothing is known of positions here, so all events have come once more.
-        await until(lambda: _floor(rig, 3))
+        await eventually(lambda: _floor(rig, 3))
     assert rung(parcels) == [str(good), str(bad)]
     told = await rig.letters.find(first.letter)
     assert told is not None
@@ -128,7 +129,7 @@ async def test_a_discarded_event_is_left_out_and_the_rest_goes_on(parcels: World
     assert await rig.letters.find(0) is None
 
 
-async def _floor(rig: Rig, position: int) -> bool:
+def _floor(rig: Rig, position: int) -> bool:
     return rig.positions.floor >= position
 
 

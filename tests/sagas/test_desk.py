@@ -15,7 +15,8 @@ from erp.saga_desk import NoSuchSaga, SagaDesk
 from eventstore.pool import Pool
 from tests.sagas.parcels import Courier
 from tests.sagas.test_runner import hear_all
-from tests.sagas.world import World, until
+from tests.sagas.world import World
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.integration
 
@@ -66,7 +67,7 @@ async def test_aborted_it_is_left_alone(parcels: World, desk: SagaDesk) -> None:
         await parcels.change_lorry()
         await parcels.recall(parcel)
         await hear_all(rig, parcels.events())
-        await until(lambda: _no_timers(parcels))
+        await eventually(lambda: _no_timers(parcels))
     assert (await parcels.saga(parcel)).status == "aborted"
     assert await parcels.loaded() == ()
     ((metadata,),) = parcels.rows(
@@ -76,7 +77,7 @@ async def test_aborted_it_is_left_alone(parcels: World, desk: SagaDesk) -> None:
     assert (metadata["actor"], metadata["reason"]) == ("olga", "settled by hand")
 
 
-async def _no_timers(parcels: World) -> bool:
+def _no_timers(parcels: World) -> bool:
     return parcels.rows("SELECT name FROM erp.saga_timers") == []
 
 

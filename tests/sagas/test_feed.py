@@ -11,7 +11,8 @@ from eventstore.cloudevents import LogEvent
 from eventstore.leaf import StoredEvent
 from eventstore.packing import Packer, Packing, Partition
 from sagas.positions import Positions, Track
-from tests.sagas.world import GROUP, PARTITIONS, Rig, World, until
+from tests.sagas.world import GROUP, PARTITIONS, Rig, World
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.integration
 
@@ -36,7 +37,7 @@ def of_interest(rig: Rig, values: Sequence[bytes]) -> list[bytes]:
     return [each for each in values if rig.interests.partition(decode_batch(each)[0].event)]
 
 
-async def idle(rig: Rig) -> bool:
+def idle(rig: Rig) -> bool:
     return not rig.feed._in_flight
 
 
@@ -67,7 +68,7 @@ async def test_events_of_messages_are_heard_and_positions_kept(parcels: World) -
     rig = await parcels.rig()
     values = messages(logged(parcels))
     assert await rig.feed.take(values)
-    await until(lambda: idle(rig))
+    await eventually(lambda: idle(rig))
     assert await all_in(parcels, sent)
     await rig.feed.save()
     ends: dict[Partition, int] = {}
@@ -95,7 +96,7 @@ async def test_what_kafka_left_out_is_read_from_the_store_first(parcels: World) 
     values = of_interest(rig, messages(logged(parcels)))
     came = {rig.interests.partition(each.event) for each in logged(parcels)[-12:]}
     assert await rig.feed.take(values[-12:])
-    await until(lambda: idle(rig))
+    await eventually(lambda: idle(rig))
     assert rig.status.refilled > 0
     for each in sent:
         if rig.interests.place("test.parcel", each) in came:
@@ -110,11 +111,11 @@ async def test_what_another_worker_has_dealt_with_is_not_read_again(parcels: Wor
     values = of_interest(first, messages(logged(parcels)))
     assert await second.feed.take(values[:1])
     assert await first.feed.take(values)
-    await until(lambda: idle(first))
+    await eventually(lambda: idle(first))
     await first.feed.save()
     await parcels.send()
     assert await second.feed.take(of_interest(second, messages(logged(parcels)))[-1:])
-    await until(lambda: idle(second))
+    await eventually(lambda: idle(second))
     assert second.status.refilled == 0
     assert second.status.heard <= 2
 
@@ -135,7 +136,7 @@ async def test_nothing_is_believed_that_is_not_the_stores(parcels: World) -> Non
     assert rig.status.dropped == 2
     # One whose bytes differ from its hash is read from the store instead.
     assert await rig.feed.take(messages([forged[0]]))
-    await until(lambda: idle(rig))
+    await eventually(lambda: idle(rig))
     assert (await parcels.saga(parcel)).remembered["lorry"] == "red"
 
 
@@ -145,24 +146,24 @@ async def test_an_event_too_large_for_a_message_is_fetched(parcels: World) -> No
     (value,) = messages(logged(parcels), event_bytes_max=1000, batch_bytes_max=900)
     assert len(value) < 2000
     assert await rig.feed.take([value])
-    await until(lambda: all_in(parcels, [parcel]))
+    await eventually(lambda: all_in(parcels, [parcel]))
 
 
 async def test_without_kafka_everything_comes_a_moment_later(parcels: World) -> None:
     sent = [await parcels.send() for _ in range(10)]
     rigs = [await parcels.rig(), await parcels.rig()]
     async with rigs[0].running(), rigs[1].running():
-        await until(lambda: all_in(parcels, sent))
+        await eventually(lambda: all_in(parcels, sent))
         for each in sent:
             await parcels.recall(each)
-        await until(lambda: all_in(parcels, sent, "ended"))
+        await eventually(lambda: all_in(parcels, sent, "ended"))
         assert [each.status.is_healer for each in rigs].count(True) == 1
-        await until(lambda: _has_floor(parcels, len(logged(parcels)) - 30))
+        await eventually(lambda: _has_floor(parcels, len(logged(parcels)) - 30))
     assert heard_in_order(parcels)
     assert sum(each.status.healed for each in rigs) >= 20
 
 
-async def _has_floor(parcels: World, position: int) -> bool:
+def _has_floor(parcels: World, position: int) -> bool:
     return kept(parcels).get(Partition("", 0), 0) >= position
 
 
@@ -170,13 +171,13 @@ async def test_the_healer_is_replaced_when_it_ends(parcels: World) -> None:
     first, second = await parcels.rig(), await parcels.rig()
     async with second.running():
         async with first.running():
-            await until(lambda: _heals(first, second))
+            await eventually(lambda: _heals(first, second))
         parcel = await parcels.send()
-        await until(lambda: all_in(parcels, [parcel]))
+        await eventually(lambda: all_in(parcels, [parcel]))
         assert second.status.is_healer
 
 
-async def _heals(*rigs: Rig) -> bool:
+def _heals(*rigs: Rig) -> bool:
     return any(each.status.is_healer for each in rigs)
 
 
@@ -190,7 +191,7 @@ async def test_the_healer_leaves_alone_a_partition_that_comes_on(parcels: World)
     async with idle_one.running():
         for value in values:
             assert await busy.feed.take([value])
-            await until(lambda: idle(busy))
+            await eventually(lambda: idle(busy))
             await busy.feed.save()
             await asyncio.sleep(0.2)
     assert idle_one.status.healed <= 1
@@ -211,7 +212,7 @@ async def test_the_healer_leaves_alone_what_is_under_way_here(parcels: World) ->
         assert rig.status.healed == 0
         assert rig.positions.floor == 0
         go_on.set()
-        await until(lambda: all_in(parcels, [parcel]))
+        await eventually(lambda: all_in(parcels, [parcel]))
     assert len(rig.bus.sent) == 2
 
 
@@ -220,12 +221,12 @@ async def test_a_wiped_kafka_that_begins_anew_repeats_and_changes_nothing(parcel
     rig = await parcels.rig()
     values = messages(logged(parcels))
     assert await rig.feed.take(values)
-    await until(lambda: all_in(parcels, sent))
+    await eventually(lambda: all_in(parcels, sent))
     count = len(parcels.history())
     assert await rig.feed.take(values)
     await parcels.recall(sent[0])
     assert await rig.feed.take(messages(logged(parcels)))
-    await until(lambda: all_in(parcels, sent[:1], "ended"))
+    await eventually(lambda: all_in(parcels, sent[:1], "ended"))
     assert len([each for each in parcels.history() if each[0] == "noticed"]) == 6
     assert len(parcels.history()) > count
 
@@ -248,7 +249,7 @@ async def test_what_it_was_doing_when_it_was_told_to_stop_comes_again(parcels: W
     assert kept(parcels) == {}
     other = await parcels.rig()
     async with other.running():
-        await until(lambda: all_in(parcels, sent))
+        await eventually(lambda: all_in(parcels, sent))
 
 
 def test_a_track_moves_past_what_is_done_in_any_order() -> None:

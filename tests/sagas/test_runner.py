@@ -14,7 +14,8 @@ from eventstore.leaf import StoredEvent
 from sagas.base import Happened, Memory, Reaction, Saga, Step, StepRefused
 from sagas.timers import RETRY
 from tests.sagas.parcels import Courier, GateClosed, Load, Parcel, Ring
-from tests.sagas.world import Rig, World, until
+from tests.sagas.world import Rig, World
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.integration
 
@@ -141,19 +142,15 @@ async def test_a_step_waits_for_what_a_person_has_to_mend(parcels: World) -> Non
 
     async with rig.running("alarm"):
         assert await rig.timers.retry_now(saga.id)
-        await until(lambda: _async(len(rig.bus.sent) > sent))
+        await eventually(lambda: len(rig.bus.sent) > sent)
         await parcels.change_lorry()
         assert await rig.timers.retry_now(saga.id)
-        await until(lambda: _is(parcels, parcel, "resting"))
+        await eventually(lambda: _is(parcels, parcel, "resting"))
     kinds = [kind for kind, _ in parcels.history()]
     assert kinds.count("step_waits") == 1, "the same reason is recorded once"
     assert await parcels.loaded() == (str(parcel),)
     assert parcels.rows("SELECT name FROM erp.saga_timers") == []
     assert not await rig.timers.retry_now(saga.id)
-
-
-async def _async(value: object) -> object:
-    return value
 
 
 async def _is(parcels: World, parcel: UUID, status: str) -> bool:
@@ -169,7 +166,7 @@ async def test_it_waits_and_tries_again_by_itself(parcels: World) -> None:
         await asyncio.sleep(0.5)
         assert await _is(parcels, parcel, "waiting")
         await parcels.change_lorry()
-        await until(lambda: _is(parcels, parcel, "resting"))
+        await eventually(lambda: _is(parcels, parcel, "resting"))
 
 
 async def test_what_passes_by_itself_is_tried_at_once_then_later(parcels: World) -> None:
@@ -186,7 +183,7 @@ async def test_what_passes_by_itself_is_tried_at_once_then_later(parcels: World)
     saga = await parcels.saga(parcel)
     assert (saga.status, saga.steps[0].code) == ("waiting", "unavailable")
     async with rig.running("alarm"):
-        await until(lambda: _is(parcels, parcel, "resting"))
+        await eventually(lambda: _is(parcels, parcel, "resting"))
     assert await parcels.loaded() == (str(parcel),)
 
 
@@ -223,7 +220,7 @@ async def test_it_is_given_up_after_so_many_tries(parcels: World) -> None:
             return bool((await rig.store.load_current(Hasty, hasty, parcels.tenant)).ended)
 
         hasty = Hasty.id_of(parcels.tenant, str(parcel))
-        await until(ended)
+        await eventually(ended)
     saga = await rig.store.load_current(Hasty, hasty, parcels.tenant)
     assert saga.ended == "bridge_closed"
     assert len(rig.bus.sent) == 3

@@ -10,7 +10,8 @@ from sagas.base import Memory, Reaction, Saga
 from sagas.timers import Timer
 from tests.sagas.parcels import Courier, Parcel
 from tests.sagas.test_runner import hear_all
-from tests.sagas.world import Rig, World, until
+from tests.sagas.world import Rig, World
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.integration
 
@@ -31,7 +32,7 @@ async def test_a_timer_comes_in_time_and_once_with_two_workers(parcels: World) -
     # What came due before any worker ran is late by no fault of theirs.
     ((began,),) = parcels.rows("SELECT clock_timestamp()")
     async with rigs[0].running("alarm"), rigs[1].running("alarm"):
-        await until(lambda: ended(parcels, sent))
+        await eventually(lambda: ended(parcels, sent))
         await asyncio.sleep(0.3)
     kinds = [kind for kind, _ in parcels.history()]
     assert kinds.count("timed_out") == 20
@@ -52,40 +53,40 @@ async def test_it_outlives_a_restart(parcels: World) -> None:
     await hear_all(await parcels.rig(), parcels.events())
     await asyncio.sleep(0.6)
     async with (await parcels.rig()).running("alarm"):
-        await until(lambda: ended(parcels, [parcel]), within_s=2)
+        await eventually(lambda: ended(parcels, [parcel]))
 
 
 async def test_the_claims_of_a_dead_worker_end(parcels: World) -> None:
     parcel = await parcels.send(patience_s=0.0)
-    dead = await parcels.rig(claim_s=1.0)
+    dead = await parcels.rig(claim_s=3.0)
     await hear_all(dead, parcels.events())
     (claimed,) = await dead.timers.claim([Courier.TOPIC], 10)
     assert claimed.saga_id == (await parcels.saga(parcel)).id
     other = await parcels.rig()
     assert await other.timers.claim([Courier.TOPIC], 10) == []
     async with other.running("alarm"):
-        await until(lambda: ended(parcels, [parcel]), within_s=3)
+        await eventually(lambda: ended(parcels, [parcel]))
 
 
 async def test_a_claim_is_kept_up_while_it_is_worked_on(parcels: World) -> None:
     parcel = await parcels.send(patience_s=0.0)
-    slow, other = await parcels.rig(claim_s=0.4), await parcels.rig(claim_s=0.4)
+    slow, other = await parcels.rig(claim_s=1.0), await parcels.rig(claim_s=1.0)
     await hear_all(slow, parcels.events())
 
     async def wait(_: object) -> None:
-        await asyncio.sleep(1.2)
+        await asyncio.sleep(3.0)
 
     slow.bus.before = wait
     async with slow.running("alarm"):
-        await until(lambda: _claimed(slow))
+        await eventually(lambda: _claimed(slow))
         assert await other.timers.claim([Courier.TOPIC], 10) == []
-        await asyncio.sleep(0.7)
+        await asyncio.sleep(1.7)
         assert await other.timers.claim([Courier.TOPIC], 10) == []
-        await until(lambda: ended(parcels, [parcel]))
+        await eventually(lambda: ended(parcels, [parcel]))
     assert timers(parcels) == []
 
 
-async def _claimed(rig: Rig) -> bool:
+def _claimed(rig: Rig) -> bool:
     return bool(rig.alarm._ringing)
 
 
@@ -109,7 +110,7 @@ async def test_who_knew_the_saga_before_wakes_it_as_it_is_now(parcels: World) ->
     await hear_all(other, [sent])
     await parcels.change_lorry()
     async with knew_before.running("alarm"):
-        await until(parcels.loaded, within_s=5)
+        await eventually(parcels.loaded, wait_s=20)
 
 
 async def test_what_is_older_than_what_is_set_changes_nothing(parcels: World) -> None:
@@ -133,11 +134,11 @@ async def test_a_row_that_is_left_over_is_passed_over(parcels: World) -> None:
     saga.timers = {"patience": datetime(2020, 1, 1, tzinfo=UTC)}
     await rig.timers.set(saga, parcels.tenant)
     async with rig.running("alarm"):
-        await until(lambda: _none_left(parcels))
+        await eventually(lambda: _none_left(parcels))
     assert (await parcels.saga(parcel)).status == "resting"
 
 
-async def _none_left(parcels: World) -> bool:
+def _none_left(parcels: World) -> bool:
     return timers(parcels) == []
 
 
@@ -161,7 +162,7 @@ async def test_one_that_cannot_be_dealt_with_says_why_and_stays(parcels: World) 
     (event,) = parcels.events()
     await rig.runner.hear(Fragile, event)
     async with rig.running("alarm"):
-        await until(lambda: _has_failed(rig))
+        await eventually(lambda: _has_failed(rig))
     ((name, _, error),) = timers(parcels)
     assert name == "break"
     assert error.startswith("AttributeError: ")
@@ -170,7 +171,7 @@ async def test_one_that_cannot_be_dealt_with_says_why_and_stays(parcels: World) 
     ).timers
 
 
-async def _has_failed(rig: Rig) -> bool:
+def _has_failed(rig: Rig) -> bool:
     return rig.status.timer_failures == 1
 
 
@@ -185,4 +186,4 @@ async def test_postgres_may_be_gone_for_a_while(parcels: World) -> None:
                 "WHERE usename IN ('erp_saga', 'erp_app') AND datname = current_database()"
             )
             await asyncio.sleep(0.2)
-        await until(lambda: ended(parcels, [parcel]))
+        await eventually(lambda: ended(parcels, [parcel]))

@@ -17,7 +17,8 @@ from tests.eventstore.relaying import new_relay
 from tests.kafka.broker import Broker
 from tests.kafka.reaching import word_for
 from tests.sagas.parcels import AGGREGATES
-from tests.sagas.world import PARTITIONS, World, until
+from tests.sagas.world import PARTITIONS, World
+from tests.waiting import WAIT_S, eventually
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
 
@@ -51,11 +52,11 @@ class Process:
         return self._process.wait(40)
 
     async def consumes(self) -> None:
-        async def said() -> bool:
+        def said() -> bool:
             assert self._process.poll() is None, self.output()
             return "consumes" in self.output()
 
-        await until(said, within_s=40)
+        await eventually(said)
 
 
 class Start:
@@ -101,12 +102,12 @@ def statuses(parcels: World) -> dict[str, int]:
     return dict(rows)
 
 
-async def come_to(parcels: World, status: str, count: int, within_s: float = 60) -> None:
-    async def holds() -> bool:
+async def come_to(parcels: World, status: str, count: int, wait_s: float = WAIT_S) -> None:
+    def holds() -> bool:
         return statuses(parcels) == {status: count}
 
     try:
-        await until(holds, within_s)
+        await eventually(holds, wait_s)
     except TimeoutError:
         pytest.fail(f"{statuses(parcels)} instead of {count} {status}")
 
@@ -179,7 +180,7 @@ async def test_a_wiped_and_a_missing_broker_lose_nothing(parcels: World, kafka: 
         await come_to(parcels, "resting", 40)
         kafka.kill()
         sent += [await parcels.send(lorry=f"c {number}") for number in range(20)]
-        await come_to(parcels, "resting", 60, within_s=10)
+        await come_to(parcels, "resting", 60)
         kafka.start()
         sent += [await parcels.send(lorry=f"d {number}") for number in range(20)]
         await come_to(parcels, "resting", 80)

@@ -40,13 +40,6 @@ GROUP = "test-saga"
 PARTITIONS = 4
 
 
-async def until(holds: Callable[[], Awaitable[object]], within_s: float = 20) -> None:
-    """Return once it holds."""
-    async with asyncio.timeout(within_s):
-        while not await holds():
-            await asyncio.sleep(0.02)
-
-
 class Trap:
     """Stands before the bus: counts commands, and does what a test wants before or after one."""
 
