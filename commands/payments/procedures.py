@@ -4,7 +4,8 @@
 
 Wherever a procedure ends early, the operation is left pending. Whoever comes next (the same request again,
 another one, a message of the gateway) asks the gateway what became of it before anything else is asked of it,
-and has it done if it was not: under the same operation, so that it is done once.
+and has it done if it was not: under the same operation, so that it is done once. But a capture that was not
+done is not done any more once what is held is to be released.
 """
 
 from collections.abc import Mapping
@@ -20,7 +21,7 @@ from commands.payments.commands import (
     SettlePayment,
     VoidPayment,
 )
-from commands.payments.gateway import Gateway, GatewayRequest
+from commands.payments.gateway import Approved, Declined, Gateway, GatewayRequest, Outcome
 from commands.payments.steps import (
     LookUp,
     RecordOutcome,
@@ -36,6 +37,8 @@ from domain.payments.payment import Payment
 
 _TURNS_MAX: Final = 5
 """How often another request may come in between before this one is refused."""
+OVERTAKEN: Final = "voided"
+"""Why a capture failed of which nobody had an answer when it was to be voided."""
 
 
 class Till:
@@ -160,11 +163,21 @@ class Till:
             request = _request(payment, following, desk.tenant)
             # How far an earlier request came, nobody knows; a new one has never been sent.
             outcome = None if following.id == new else await self._gateway.ask(request)
+            if outcome is None and following.kind is OperationKind.CAPTURE and len(pending) > 1:
+                outcome = await self._overtaken(request, _request(payment, pending[1], desk.tenant))
             if outcome is None:
                 outcome = await self._gateway.perform(request)
             step = RecordOutcome(id=payment_id, operation=following.id, outcome=outcome)
             answers[following.id] = await desk.execute(step, _outcome_of(following.id))
             is_fresh = not answers[following.id].replayed
+
+    async def _overtaken(self, capture: GatewayRequest, void: GatewayRequest) -> Outcome | None:
+        """What became of a capture by releasing what it was to be taken from; None: that was not released."""
+        released = await self._gateway.perform(void)
+        told = await self._gateway.ask(capture)
+        if told is None and isinstance(released, Approved):
+            return Declined(OVERTAKEN)
+        return told
 
 
 def _outcome_of(operation: UUID) -> str:

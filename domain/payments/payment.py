@@ -5,7 +5,8 @@
 
 Whatever is asked of the gateway is recorded twice: that it was asked, before it is, and what became of it. In
 between the operation is pending, and stays so until the gateway has told: the outcome is never guessed. There
-is one pending operation at a time, except that a void may wait for the end of an authorisation.
+is one pending operation at a time, except that a void may wait for the end of an authorisation or of a
+capture.
 
 authorised ≥ captured + released, and captured ≥ refunded, always.
 """
@@ -25,6 +26,8 @@ from domain.shared.personal import Personal
 
 AT_THE_GATEWAY: Final = "refunded at the gateway"
 """Reason of a refund that was not made here."""
+ALL_CAPTURED: Final = "captured"
+"""Why a void failed that nothing is left for."""
 
 
 class Payment(PaymentState):
@@ -103,13 +106,14 @@ class Payment(PaymentState):
         self._capture_requested(operation, amount, at)
 
     def request_void(self, *, operation: UUID, at: datetime) -> None:
-        """Ask that the gateway hold nothing more: while the authorisation is pending, once that has ended.
+        """Ask that the gateway hold nothing more: while an authorisation or a capture is pending, once that
+        has ended.
 
         Raises:
             DomainError: nothing is held, or another operation is pending.
         """
         self._require_exists()
-        if [each.kind for each in self.pending] != [OperationKind.AUTHORISE]:
+        if [each.kind for each in self.pending] not in ([OperationKind.AUTHORISE], [OperationKind.CAPTURE]):
             self._require_known()
             self._require_held()
         self._void_requested(operation, at)
@@ -162,6 +166,9 @@ class Payment(PaymentState):
             case OperationKind.CAPTURE:
                 released = NOTHING if self.several_captures else self.held - asked.amount
                 self._captured(self._order(), operation, asked.amount, self.captured + asked.amount, released)
+                if not self.held:
+                    for waiting in self.pending:  # a void, which came too late
+                        self._void_failed(waiting.id, ALL_CAPTURED)
             case OperationKind.VOID:
                 self._voided(operation, self.held)
             case _:  # a refund

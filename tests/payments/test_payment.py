@@ -194,6 +194,20 @@ def test_a_void_that_waits_has_nothing_to_do_when_the_authorisation_is_declined(
     assert (payment.status, payment.pending) == (PaymentStatus.DECLINED, ())
 
 
+@pytest.mark.parametrize(("amount", "events"), [("40", []), ("100", ["void_failed"])])
+def test_a_void_waits_for_a_capture(amount: str, events: list[str]) -> None:
+    """Of what was all captured nothing is left to be released."""
+    payment = authorised()
+    payment.request_capture(D(amount), operation=uuid4(), at=NOON)
+    payment.request_void(operation=uuid4(), at=NOON)
+    refusal = refused(lambda: payment.request_void(operation=uuid4(), at=NOON))
+    assert refusal.code == "payments.operation_pending"
+    approve(payment)
+    assert names(payment)[2:] == ["capture_requested", "void_requested", "captured", *events]
+    assert len(payment.pending) == 1 - len(events)
+    assert payment.held == 100 - D(amount)
+
+
 def test_what_is_captured_can_be_refunded_in_parts() -> None:
     payment = refunded("40", of="100")
     payment.request_refund(D(60), reason="late", operation=uuid4(), at=NOON)
@@ -237,10 +251,10 @@ STEPS: list[Callable[[Payment], None]] = [
 def test_while_something_is_pending_nothing_else_is_asked_for(step: Callable[[Payment], None]) -> None:
     payment = captured("40")
     operation = uuid4()
-    payment.request_capture(D(10), operation=operation, at=NOON)
+    payment.request_refund(D(10), reason="late", operation=operation, at=NOON)
     refusal = refused(lambda: step(payment))
     assert refusal.code == "payments.operation_pending"
-    assert refusal.data == {"operation": str(operation), "kind": "capture"}
+    assert refusal.data == {"operation": str(operation), "kind": "refund"}
 
 
 @pytest.mark.parametrize("step", STEPS)

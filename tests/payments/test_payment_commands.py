@@ -247,6 +247,45 @@ async def test_a_void_has_nothing_to_do_when_the_authorisation_turns_out_decline
     assert bank.kinds == ["authorise"]
 
 
+async def test_a_void_overtakes_a_capture_that_was_not_done(company: Company, bank: Bank) -> None:
+    """Nobody takes money because somebody wants to let go of it."""
+    payment = payment_id(company.tenant, ORDER, 1)
+    await company.execute(AUTHORISE)
+    bank.before.append(GatewayUnavailable())
+    with pytest.raises(GatewayUnavailable):
+        await company.execute(CapturePayment(id=payment, amount="60.00"))
+    answer = await company.execute(VoidPayment(id=payment))
+    assert answer.extra == {"outcome": "approved"}
+    assert bank.kinds == ["authorise", "void"]
+    found = await the_payment(company)
+    assert (found.captured, found.held, found.pending) == (D(0), D(0), ())
+    assert [each.code for each in found.operations] == [None, "voided", None]
+
+
+async def test_a_capture_that_was_done_is_not_overtaken(company: Company, bank: Bank) -> None:
+    payment = payment_id(company.tenant, ORDER, 1)
+    await company.execute(AUTHORISE)
+    bank.after.append(GatewayTimeout())
+    with pytest.raises(GatewayTimeout):
+        await company.execute(CapturePayment(id=payment, amount="60.00"))
+    await company.execute(VoidPayment(id=payment))
+    found = await the_payment(company)
+    assert (found.captured, found.released, found.pending) == (D(60), D(40), ())
+    assert bank.kinds == ["authorise", "capture", "void"]
+
+
+async def test_what_cannot_be_released_is_taken_as_it_was_asked_for(company: Company, bank: Bank) -> None:
+    payment = payment_id(company.tenant, ORDER, 1)
+    await company.execute(AUTHORISE)
+    bank.before.append(GatewayUnavailable())
+    with pytest.raises(GatewayUnavailable):
+        await company.execute(CapturePayment(id=payment, amount="100.00"))
+    bank.declines[OperationKind.VOID] = "no"
+    answer = await company.execute(VoidPayment(id=payment))
+    assert answer.extra == {"outcome": "declined", "decline_code": "captured"}
+    assert (await the_payment(company)).captured == 100
+
+
 # Refund
 
 

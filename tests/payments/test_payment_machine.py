@@ -66,8 +66,8 @@ class Till(RuleBasedStateMachine):
     @rule()
     def void(self) -> None:
         operation = uuid4()
-        only_authorising = [kind for _, kind, _ in self.queue] == ["authorise"]
-        allowed = only_authorising or (not self.queue and self.held > 0)
+        may_wait = [kind for _, kind, _ in self.queue] in (["authorise"], ["capture"])
+        allowed = may_wait or (not self.queue and self.held > 0)
         assert allowed == self.done(lambda: self.payment.request_void(operation=operation, at=NOON))
         if allowed:
             self.queue.append((operation, "void", 0))
@@ -95,6 +95,8 @@ class Till(RuleBasedStateMachine):
         elif kind == "capture":
             self.captured += amount
             self.held = self.held - amount if self.several else 0
+            if not self.held:
+                self.queue = []
         elif kind == "void":
             self.held = 0
         else:
