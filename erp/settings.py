@@ -221,7 +221,7 @@ class SagasSettings(Section):
     metrics_port: Port | None = None
     """Serves Prometheus metrics on the host of `http`; nothing is served where it is not given."""
     at_once_max: Annotated[int, Field(ge=1, le=1000)] = 64
-    """So many sagas take a turn at the same time, in one worker."""
+    """So many sagas of a type take a turn at the same time, in one worker."""
     wait_s: Annotated[float, Field(ge=0.1)] = 30.0
     """Until a step is tried again that waits for what a person or time must mend."""
     retry_s: Annotated[float, Field(ge=0.1)] = 5.0

@@ -1,11 +1,13 @@
 """The runner: tells sagas what concerns them, and has them take their turns.
 
 Promises: one saga does one thing at a time, in the order in which it was told, also with several workers;
-different sagas go on side by side, so many at most.
+different sagas go on side by side, so many at most of a class, so that those of one class that wait for a
+gateway hold up no other class.
 """
 
 import asyncio
 import random
+from collections import defaultdict
 from collections.abc import Callable
 from typing import Any, Final
 from uuid import UUID
@@ -28,13 +30,13 @@ class Runner:
 
     Args:
         codec: decodes the events that sagas hear of, and theirs.
-        at_once_max: how many sagas take a turn at the same time.
+        at_once_max: how many sagas of a class take a turn at the same time.
     """
 
     def __init__(self, tools: Tools, codec: Codec, *, at_once_max: int = 64) -> None:
         self._tools = tools
         self._codec = codec
-        self._at_once = asyncio.Semaphore(at_once_max)
+        self._at_once = defaultdict[type[Saga], asyncio.Semaphore](lambda: asyncio.Semaphore(at_once_max))
 
     async def hear(self, saga_class: type[Saga], event: StoredEvent) -> None:
         """Tell the sagas of this class that an event concerns. When this returns they have recorded it, and
@@ -89,7 +91,7 @@ class Runner:
     ) -> None:
         """One turn; another from the start whenever somebody else was faster."""
         store, began = self._tools.store, self._tools.clock()
-        async with store.queue(saga_id), self._at_once:
+        async with store.queue(saga_id), self._at_once[saga_class]:
             saga = None if is_woken else store.cached(saga_class, saga_id, tenant)
             if saga is None:
                 # One that is probably new is not looked for: the append tells if it is not. A timer is for

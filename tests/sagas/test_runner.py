@@ -74,6 +74,26 @@ async def test_what_is_decided_is_carried_out_and_recorded(parcels: World) -> No
     assert sent[0]["causation_id"] == str(parcels.events("test.parcel")[0].event_id)
 
 
+async def test_sagas_that_wait_for_a_gateway_hold_up_none_of_another_type(parcels: World) -> None:
+    await parcels.send()
+    (sent,) = parcels.events()
+    rig = await parcels.rig(Courier, Hasty, at_once_max=1)
+    answered = asyncio.Event()
+
+    async def slow(command: Command) -> None:
+        if isinstance(command, Load):
+            await answered.wait()
+
+    rig.bus.before = slow
+    waiting = asyncio.create_task(rig.runner.hear(Courier, sent))
+    await eventually(lambda: len(rig.bus.sent) == 1)
+    async with asyncio.timeout(20):
+        await rig.runner.hear(Hasty, sent)
+    assert not waiting.done()
+    answered.set()
+    await waiting
+
+
 async def test_an_event_that_comes_again_changes_nothing(parcels: World) -> None:
     parcel = await parcels.send()
     events = parcels.events()

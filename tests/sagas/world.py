@@ -75,6 +75,7 @@ class Rig:
         self.log = Log(self.pool)
         self.positions = Positions(self.pool, GROUP)
         late_s = self.options.pop("late_s", 0.2)
+        at_once_max = self.options.pop("at_once_max", 64)
         settings: dict[str, Any] = {"pauses_s": (0.01,), "retry_s": 0.3, "wait_s": 0.5, **self.options}
         self.tools = Tools(
             store=self.store,
@@ -86,9 +87,8 @@ class Rig:
             status=self.status,
             **settings,
         )
-        self.runner = Runner(
-            self.tools, Codec([*AGGREGATES, *(s for s in self.sagas if s not in AGGREGATES)])
-        )
+        codec = Codec([*AGGREGATES, *(s for s in self.sagas if s not in AGGREGATES)])
+        self.runner = Runner(self.tools, codec, at_once_max=at_once_max)
         self.delivery = Delivery(self.runner, self.interests, self.letters, self.timers, self.status)
         self.feed = Feed(self.interests, self.positions, self.delivery, self.log, self.status)
         self.healer = Healer(
