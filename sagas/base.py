@@ -37,10 +37,11 @@ What holds:
   those behind it, and `react` hears of the refusal. `react` hears of each outcome, so a saga that cannot know
   the next step yet returns it then. Steps that another cause has led to, or that are in another lane, go on
   independently.
-- What a person or time must mend (a code in `WAITS_FOR`), and what passes by itself (the store or a gateway
-  cannot be reached), is no refusal: the step waits, visibly, holds up those behind it, and is tried again.
-  With `tries_max` it is given up after so many tries, and `react` hears `StepRefused` with its code: that of
-  the error, or of one without its name (`unavailable`, `gateway_timeout`).
+- What a person or time must mend (a code in `WAITS_FOR`, any code of a step in `NEVER_REFUSED`), and what
+  passes by itself (the store or a gateway cannot be reached), is no refusal: the step waits, visibly, holds
+  up those behind it, and is tried again. With `tries_max` it is given up after so many tries, and `react`
+  hears `StepRefused` with its code: that of the error, or of one without its name (`unavailable`,
+  `gateway_timeout`).
 - Every command has an idempotency key made of the saga, the causing event, the step's name and its attempt. A
   decision is in the log before its first command is sent, so after a crash the same commands are sent again.
 - An event that was noticed changes nothing when it comes again; events of one stream come in order, those of
@@ -88,6 +89,8 @@ class Saga(Process):
         {"finance.period_closed", "finance.account_mapping_not_set"}
     )
     """Codes of refusals that a person or time will mend: the step waits."""
+    NEVER_REFUSED: ClassVar[frozenset[str]] = frozenset()
+    """Names of steps that record what has happened already: they wait, whatever stands in their way."""
 
     @classmethod
     def id_of(cls, tenant: UUID, key: str) -> UUID:

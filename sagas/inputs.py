@@ -49,6 +49,9 @@ class StepDone:
 class StepRefused:
     """A command of ours was refused: by a rule, with the rule's code and data; or it was tried as often as
     the step allows, with the code of what went wrong at last.
+
+    Attributes:
+        seen: the aggregate that the step asked to look at, as it is now.
     """
 
     step: str
@@ -57,6 +60,7 @@ class StepRefused:
     detail: str
     at: datetime
     data: Mapping[str, Any] = field(default_factory=dict)
+    seen: Aggregate | None = None
 
 
 @dataclass(frozen=True, slots=True)

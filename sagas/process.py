@@ -132,13 +132,20 @@ class Process(Aggregate):
         return True
 
     def step_refused(
-        self, step: StepRecord, *, code: str, detail: str, data: Mapping[str, Any], at: datetime
+        self,
+        step: StepRecord,
+        *,
+        code: str,
+        detail: str,
+        data: Mapping[str, Any],
+        at: datetime,
+        seen: Aggregate | None = None,
     ) -> bool:
         """Hear that the command of an open step was refused; those behind it are dropped."""
         if not self._is_open(step):
             return False
         asked = step.asked
-        heard = StepRefused(asked.name, asked.attempt, code, detail, at, data)
+        heard = StepRefused(asked.name, asked.attempt, code, detail, at, data, seen)
         behind = steps.open_behind(self.steps, step)
         self.steps = steps.drop(steps.change(self.steps, asked.number, status=StepStatus.REFUSED), behind, at)
         fields = {**_about(step), "code": code, "detail": detail, "data": data}
@@ -223,6 +230,7 @@ class Process(Aggregate):
                 tries_max=step.tries_max,
                 compensates=step.compensates,
                 lane=step.lane,
+                expected_version=step.expected_version,
             )
 
     def _record(self, event_class: type[events.SagaEvent], **fields: Any) -> None:

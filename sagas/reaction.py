@@ -19,7 +19,8 @@ _NO_TIMERS: Final[Mapping[str, datetime | None]] = MappingProxyType({})
 class Memory(BaseModel):
     """What a saga remembers: a frozen model whose fields have defaults."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # Old ones may remember what is not asked for any more.
+    model_config = ConfigDict(frozen=True, extra="ignore")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +30,11 @@ class Step:
     Attributes:
         name: tells it from the other steps of its saga; stays as it is for ever.
         undo: the command that compensates it.
-        look: an aggregate that `react` wants to see as it is after the command, in `StepDone.seen`.
+        look: an aggregate that `react` wants to see as it is after the command, in `seen` of what it hears.
         tries_max: after so many tries (a few in quick succession count as one) what stands in its way counts
             as a refusal; None: never.
         lane: steps that go back to the same event wait for one another only in the same lane.
+        expected_version: that of the stream that it changes; where that has moved on, it is refused.
     """
 
     name: str
@@ -42,6 +44,7 @@ class Step:
     tries_max: int | None = None
     compensates: int | None = None
     lane: str = ""
+    expected_version: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -168,7 +168,7 @@ class Turn:
                 position=outcome.position,
                 at=outcome.recorded_at,
                 extra=outcome.extra,
-                seen=await self._look(step, outcome),
+                seen=await self._look(step, is_ours=not outcome.replayed),
             )
             return
         why: dict[str, Any] = {"code": outcome.code, "detail": outcome.detail, "data": outcome.data}
@@ -179,7 +179,9 @@ class Turn:
             saga.step_waits(step, at=self._tools.clock(), **why)
         else:
             status.refused += 1
-            saga.step_refused(step, at=self._tools.clock(), **why)
+            # Why it was refused may be that things are not what the saga took them for.
+            seen = await self._look(step, is_ours=False)
+            saga.step_refused(step, at=self._tools.clock(), seen=seen, **why)
 
     async def _try(self, step: StepRecord) -> Answer | _Refused:
         tools, asked = self._tools, step.asked
@@ -193,6 +195,7 @@ class Turn:
             correlation_id=asked.correlation_id,
             causation_id=str(asked.cause),
             led_by=self._saga,
+            expected_version=asked.expected_version,
         )
         for pause_s in (*tools.pauses_s, None):
             try:
@@ -207,7 +210,7 @@ class Turn:
                     return _Waits(_code(error), str(error), {}, tools.retry_s)
                 await asyncio.sleep(pause_s)
             except (DomainError, CommandError) as error:
-                if error.code in self._saga.WAITS_FOR:
+                if error.code in self._saga.WAITS_FOR or asked.name in self._saga.NEVER_REFUSED:
                     return _Waits(error.code, error.detail, error.data, tools.wait_s)
                 return _Refused(error.code, error.detail, error.data)
             except Exception as error:
@@ -215,14 +218,13 @@ class Turn:
                 return _Waits("internal_error", type(error).__name__, {}, tools.wait_s)
         raise AssertionError
 
-    async def _look(self, step: StepRecord, answer: Answer) -> Aggregate | None:
-        """What the step wanted to see, as it is after the command."""
+    async def _look(self, step: StepRecord, *, is_ours: bool) -> Aggregate | None:
+        """What the step wanted to see, as it is after the command: which was carried out here, or not."""
         look = step.asked.look
         if look is None:
             return None
         store, seen = self._tools.store, self._tools.aggregates[look.stream_type]
-        # What was carried out long ago, or elsewhere, is not in the cache.
-        load = store.load_current if answer.replayed else store.load
+        load = store.load if is_ours else store.load_current
         return await load(seen, look.stream_id, self._tenant)
 
     # Timers

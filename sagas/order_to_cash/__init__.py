@@ -47,6 +47,7 @@ class OrderToCash(Saga):
     )
     MEMORY = OrderMemory
     WAITS_FOR = BOOKS_ARE_MENDED | {OPERATION_PENDING}
+    NEVER_REFUSED = goods.HAPPENED
 
     @classmethod
     def keys(cls, happened: Happened) -> Iterable[str]:
@@ -87,7 +88,6 @@ class OrderToCash(Saga):
         wanted = {
             money.TIMER: memory.expires_at,
             money.PATIENCE_TIMER: memory.asking_until,
-            goods.TIMER: memory.goods_again_at,
         }
         return {name: due_at for name, due_at in wanted.items() if due_at != self.timers.get(name)}
 
@@ -130,4 +130,4 @@ def _outcome(memory: OrderMemory) -> str | None:
             outcome = "returned" if all(each.back for each in memory.shipments) else None
     if outcome is not None and memory.charge_due > 0:
         return f"{outcome}, unpaid" if memory.unpaid else None
-    return f"{outcome}, not refunded" if outcome and memory.refund_failed else outcome
+    return f"{outcome}, not refunded" if outcome and memory.refund_left else outcome

@@ -30,6 +30,8 @@ def learn(memory: OrderMemory, heard: Input) -> OrderMemory:
                 total=shipped.total,
                 shipped_on=shipped.shipped_on,
             )
+            # What more has left is to be paid for, whatever came of it before.
+            memory = memory.but(unpaid=False, lapses=0)
             return memory.but(standing=Standing.CONFIRMED, shipments=(*memory.shipments, sent))
         case Happened(event=Order.Returned() as returned):
             return memory.but(

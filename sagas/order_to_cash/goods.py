@@ -1,11 +1,10 @@
 """The goods of an order: promised, delivered, taken back. One step at a time."""
 
-from datetime import timedelta
 from decimal import Decimal
 from typing import Final
 
 from commands.inventory import OrderLine, ReleaseOrder, ReserveOrder, ReturnOrder, ShipOrder
-from sagas.base import Input, Step, StepDone, StepRefused, TimedOut
+from sagas.base import Input, Step, StepDone, StepRefused
 from sagas.order_to_cash.memory import OrderMemory, Sent, Standing, Wanted
 
 RESERVE: Final = "reserve"
@@ -15,8 +14,8 @@ RETURN: Final = "return"
 STEPS: Final = frozenset({RESERVE, RELEASE, SHIP, RETURN})
 LANE: Final = "goods"
 
-TIMER: Final = "goods"
-AGAIN_AFTER: Final = timedelta(minutes=1)
+HAPPENED: Final = frozenset({SHIP, RETURN})
+"""Goods that have moved: somebody has to put the stock right, then it is booked."""
 REASON_MAX: Final = 1000
 
 
@@ -36,17 +35,12 @@ def learn(memory: OrderMemory, heard: Input) -> OrderMemory:
             return shipped.but(reserved=0) if is_last else shipped
         case StepDone(step="return"):
             return memory.with_sent(memory.at_shipment, back=True)
-        case StepRefused(step="ship" | "return"):
-            # The goods have moved all the same: somebody has to put the stock right, then it is booked.
-            return memory.but(goods_again_at=heard.at + AGAIN_AFTER)
-        case TimedOut(timer="goods"):
-            return memory.but(goods_again_at=None)
     return memory
 
 
 def following(memory: OrderMemory) -> tuple[OrderMemory, Step | None]:
     """What is to be done next about goods, if anything."""
-    moved = None if memory.goods_again_at is not None else _movement(memory)
+    moved = _movement(memory)
     if moved is not None:
         number, step = moved
         return memory.but(at_shipment=number), step

@@ -69,6 +69,7 @@ class Paid(_Part):
         doubtful: whether the gateway was asked and has not answered: it may hold money.
         bad: whether what is held cannot be had.
         stuck: whether what is held cannot even be released.
+        kept: whether what was taken cannot be given back.
     """
 
     number: int
@@ -83,6 +84,7 @@ class Paid(_Part):
     doubtful: bool = False
     bad: bool = False
     stuck: bool = False
+    kept: bool = False
 
 
 class OrderMemory(Memory):
@@ -99,7 +101,6 @@ class OrderMemory(Memory):
         settled: what was posted of what was captured.
         stale: a revision that could not be confirmed, because the order had moved on.
         giving_up: the code of why the order is to be cancelled; empty while it is not.
-        goods_again_at: when goods that could not be booked are tried again.
     """
 
     tenant: UUID | None = None
@@ -125,7 +126,6 @@ class OrderMemory(Memory):
     skus: tuple[str, ...] = ()
     shipments: tuple[Sent, ...] = ()
     at_shipment: int = 0
-    goods_again_at: datetime | None = None
 
     payments: tuple[Paid, ...] = ()
     at_payment: UUID | None = None
@@ -134,7 +134,6 @@ class OrderMemory(Memory):
     unpaid: bool = False
     returned_on: date | None = None
     refund_due: Decimal = NOTHING_YET
-    refund_failed: bool = False
     settled: Decimal = NOTHING_YET
 
     def but(self, **changes: Any) -> Self:
@@ -210,6 +209,12 @@ class OrderMemory(Memory):
     def charge_due(self) -> Decimal:
         """What is owed and was not taken."""
         return self.owed - self.captured
+
+    @property
+    def refund_left(self) -> Decimal:
+        """What was taken and will not be owed any more, and is still to be given back."""
+        is_known = not self.is_open or (self.standing is Standing.CONFIRMED and self.is_all_sent)
+        return max(self.captured - self.refunded - self.owed, NOTHING_YET) if is_known else NOTHING_YET
 
     # How it changes
 

@@ -66,20 +66,9 @@ def learn(memory: OrderMemory, heard: Input) -> OrderMemory:
 
 def _seen(memory: OrderMemory, heard: StepDone, payment: Payment) -> OrderMemory:
     """The payment as it was after the step."""
-    known = memory.paid(payment.id)
     if heard.step == AUTHORISE:
         memory = memory.but(asking_until=None)
-    if payment.version >= known.version:
-        paid = known.but(
-            number=payment.attempt,
-            held=payment.held,
-            captured=payment.captured,
-            refunded=payment.refunded,
-            version=payment.version,
-            expires_at=payment.expires_at if payment.held and not known.ran_out else None,
-            doubtful=False,
-        )
-        memory = memory.with_paid(paid) if heard.step == VOID else _with_lapse(memory, known, paid)
+    memory = _as_it_is(memory, heard.step, payment)
     if heard.extra.get("outcome") != "declined":
         return memory
     paid = memory.paid(payment.id)
@@ -91,7 +80,24 @@ def _seen(memory: OrderMemory, heard: StepDone, payment: Payment) -> OrderMemory
             return memory.with_paid(paid.but(bad=True)).but(lapses=memory.lapses + 1)
         case "void":
             return memory.with_paid(paid.but(stuck=True))
-    return memory.but(refund_failed=True)
+    return memory.with_paid(paid.but(kept=True))
+
+
+def _as_it_is(memory: OrderMemory, step: str, payment: Payment) -> OrderMemory:
+    """With what is to be seen of a payment, after a step that was about it."""
+    known = memory.paid(payment.id)
+    if payment.version < known.version:
+        return memory
+    paid = known.but(
+        number=payment.attempt,
+        held=payment.held,
+        captured=payment.captured,
+        refunded=payment.refunded,
+        version=payment.version,
+        expires_at=payment.expires_at if payment.held and not known.ran_out else None,
+        doubtful=False,
+    )
+    return memory.with_paid(paid) if step == VOID else _with_lapse(memory, known, paid)
 
 
 def _doubted(memory: OrderMemory) -> OrderMemory:
@@ -104,19 +110,12 @@ def _doubted(memory: OrderMemory) -> OrderMemory:
 def _refused(memory: OrderMemory, heard: StepRefused) -> OrderMemory:
     assert memory.at_payment is not None
     paid = memory.paid(memory.at_payment)
+    if heard.step == AUTHORISE:
+        return _not_authorised(memory, paid, heard)
+    if isinstance(heard.seen, Payment) and heard.seen.version > paid.version:
+        # Somebody has done more with it than was heard of here: what is to be done follows from how it is.
+        return _as_it_is(memory, heard.step, heard.seen)
     match heard.step:
-        case "authorise" if heard.code == EXISTS and memory.asking_until is None:
-            # Somebody has used this attempt otherwise: there is another.
-            return memory
-        case "authorise" if heard.code == EXISTS:
-            # It was ours, of an amount that the order had then.
-            return memory.with_paid(paid.but(doubtful=True)).but(asking_until=None)
-        case "authorise" if heard.code.startswith("payments."):
-            return _given_up(memory, heard.code, heard.detail)
-        case "authorise" if heard.code == NO_ANSWER:
-            return _doubted(memory)
-        case "authorise":
-            return memory.but(asking_until=memory.asking_until or heard.at + PATIENCE)
         case "capture":
             return memory.with_paid(paid.but(bad=True)).but(lapses=memory.lapses + 1)
         case "void":
@@ -125,7 +124,21 @@ def _refused(memory: OrderMemory, heard: StepRefused) -> OrderMemory:
             return memory.with_paid(paid.but(expires_at=heard.at + AGAIN_AFTER, ran_out=False))
         case "expire":
             return _with_lapse(memory, paid, paid.but(held=NOTHING_YET))
-    return memory.but(refund_failed=True)
+    return memory.with_paid(paid.but(kept=True))
+
+
+def _not_authorised(memory: OrderMemory, paid: Paid, heard: StepRefused) -> OrderMemory:
+    if heard.code == EXISTS:
+        if memory.asking_until is None:
+            # Somebody has used this attempt otherwise: there is another.
+            return memory
+        # It was ours, of an amount that the order had then.
+        return memory.with_paid(paid.but(doubtful=True)).but(asking_until=None)
+    if heard.code.startswith("payments."):
+        return _given_up(memory, heard.code, heard.detail)
+    if heard.code == NO_ANSWER:
+        return _doubted(memory)
+    return memory.but(asking_until=memory.asking_until or heard.at + PATIENCE)
 
 
 def _told(memory: OrderMemory, happened: Happened) -> OrderMemory:
@@ -139,7 +152,7 @@ def _told(memory: OrderMemory, happened: Happened) -> OrderMemory:
             left = known.held - captured.amount - captured.released
             changes = {"captured": captured.captured_after, "held": max(left, NOTHING_YET)}
         case Payment.Refunded() | Payment.RefundFailed() as refunded:
-            changes = {"refunded": refunded.refunded_after}
+            changes = {"refunded": refunded.refunded_after, "kept": False}
         case Payment.AuthorisationExpired() as expired:
             changes = {"held": max(known.held - expired.amount, NOTHING_YET)}
     return _with_lapse(memory, known, known.but(version=happened.version, **changes))
@@ -197,8 +210,17 @@ def authorising(memory: OrderMemory) -> OrderMemory:
     return memory.with_paid(memory.paid(payment).but(number=number)).but(at_payment=payment)
 
 
-def _at(memory: OrderMemory, paid: Paid, name: str, command: Any) -> Next:
-    step = Step(name, command, look=(Payment, paid.payment_id), lane=LANE)
+def _at(memory: OrderMemory, paid: Paid, name: str, command: Any, *, only_as_known: bool = False) -> Next:
+    """A step about a payment. `only_as_known`: what is asked for is right only if nobody has done more to it
+    than is known here.
+    """
+    step = Step(
+        name,
+        command,
+        look=(Payment, paid.payment_id),
+        lane=LANE,
+        expected_version=paid.version if only_as_known else None,
+    )
     return memory.but(at_payment=paid.payment_id), step
 
 
@@ -240,18 +262,19 @@ def _captured(memory: OrderMemory) -> Next:
     if due <= 0 or hold is None:
         return memory, None
     amount = min(due, hold.held)
-    return _at(memory, hold, CAPTURE, CapturePayment(id=hold.payment_id, amount=text(amount)))
+    command = CapturePayment(id=hold.payment_id, amount=text(amount))
+    return _at(memory, hold, CAPTURE, command, only_as_known=True)
 
 
 def _refunded(memory: OrderMemory) -> Next:
     """What was taken and is not owed is given back."""
-    left = memory.captured - memory.refunded - memory.owed
-    if memory.is_open or memory.refund_failed or left <= 0:
+    taken = (each for each in memory.payments if each.captured > each.refunded and not each.kept)
+    paid = next(taken, None)
+    if paid is None or not memory.refund_left:
         return memory, None
-    paid = next(each for each in memory.payments if each.captured > each.refunded)
-    amount = min(left, paid.captured - paid.refunded)
+    amount = min(memory.refund_left, paid.captured - paid.refunded)
     command = RefundPayment(id=paid.payment_id, amount=text(amount), reason=f"order is {memory.standing}")
-    return _at(memory, paid, REFUND, command)
+    return _at(memory, paid, REFUND, command, only_as_known=True)
 
 
 def _held(memory: OrderMemory) -> Next:
