@@ -1,6 +1,7 @@
 """What becomes of an order: commands and handlers."""
 
 from collections.abc import Mapping
+from datetime import date
 from decimal import Decimal
 from typing import Annotated, Final
 from uuid import UUID
@@ -10,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from commands.bus import Command, Handler, Work
 from commands.fields import BusinessDate, FixedPermission, NaturalKey, QuantityText, Reason
 from commands.sales.fields import LINES_COUNT, NOT_EMPTY, Code
+from domain.finance.fiscal_calendar import FiscalCalendar, calendar_id
 from domain.sales.days import day_of
 from domain.sales.order import BY_CUSTOMER, Order
 
@@ -92,15 +94,22 @@ async def ship_order(command: ShipOrder, work: Work) -> Order:
     order = await work.edit(Order, command.id)
     lines = command.lines
     parts = None if lines is None else [(each.sku, Decimal(each.quantity)) for each in lines]
-    order.ship(parts, day_of(command.shipped_on, work.today))
+    order.ship(parts, await _day(command.shipped_on, work))
     return order
 
 
 async def return_order(command: ReturnOrder, work: Work) -> Order:
     """See `Order.take_back`."""
     order = await work.edit(Order, command.id)
-    order.take_back(command.reason or "", day_of(command.returned_on, work.today))
+    order.take_back(command.reason or "", await _day(command.returned_on, work))
     return order
+
+
+async def _day(said: date | None, work: Work) -> date:
+    """When it happened: a day that stock and books can take, if only when its period is opened again."""
+    day = day_of(said, work.today)
+    (await work.read(FiscalCalendar, calendar_id(work.tenant))).require_not_locked(day)
+    return day
 
 
 HANDLERS: Final[Mapping[type[Command], Handler]] = {

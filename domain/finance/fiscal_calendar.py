@@ -199,11 +199,18 @@ class FiscalCalendar(Aggregate):
         if period is None:
             raise NoPeriod(f"{day} lies in no period of the fiscal calendar.", date=day.isoformat())
         if period.status is not PeriodStatus.OPEN:
-            detail = f"Period {period.name} is {period.status} and takes no postings."
-            raise PeriodIsClosed(
-                detail, period=period.name, period_status=period.status, date=day.isoformat()
-            )
+            raise _is_closed(period, day)
         return period
+
+    def require_not_locked(self, day: date) -> None:
+        """A posting on `day` may have to wait for its period, but not for ever.
+
+        Raises:
+            PeriodIsClosed: its period is locked.
+        """
+        period = self.period_of(day)
+        if period is not None and period.status is PeriodStatus.LOCKED:
+            raise _is_closed(period, day)
 
     def first_open_day(self, since: date) -> date:
         """The first day from `since` on that takes postings; when there is none, the last one that does.
@@ -274,6 +281,11 @@ class FiscalCalendar(Aggregate):
     @event(PeriodLocked)
     def _period_locked(self, period: str) -> None:
         self.periods = _with_status(self.periods, period, PeriodStatus.LOCKED)
+
+
+def _is_closed(period: Period, day: date) -> PeriodIsClosed:
+    detail = f"Period {period.name} is {period.status} and takes no postings."
+    return PeriodIsClosed(detail, period=period.name, period_status=period.status, date=day.isoformat())
 
 
 def calendar_id(tenant: UUID) -> UUID:

@@ -114,6 +114,7 @@ def test_a_posting_date_needs_an_open_period():
     assert refused(lambda: kept.require_open(date(2026, 1, 1))).data["period_status"] == "locked"
     for day in (date(2025, 12, 31), date(2027, 1, 1)):
         assert refused(lambda day=day: kept.require_open(day)).code == "finance.no_period"
+        kept.require_not_locked(day)
     assert refused(lambda: calendar().require_open(date(2026, 1, 1))).code == "finance.no_period"
 
 

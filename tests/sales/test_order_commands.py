@@ -11,8 +11,9 @@ from uuid import uuid4
 import psycopg
 import pytest
 
-from commands.bus import Answer
+from commands.bus import Answer, Command
 from commands.errors import CommandError
+from commands.finance import ClosePeriod, LockPeriod, OpenFiscalYear
 from commands.sales import ConfirmOrder, ShipOrder
 from domain.sales.order import Order, OrderStatus
 from domain.sales.placement import PaymentChoice
@@ -375,6 +376,35 @@ async def test_a_day_that_cannot_be_is_refused(
     company: Company, history: Sequence[Step], step: Step, code: str
 ):
     await company.given(*SHELF, *history).when(step).refused(code)
+
+
+JANUARY_CLOSED: tuple[Command, ...] = (
+    OpenFiscalYear(year=2026, start=date(2026, 1, 1)),
+    ClosePeriod(period="2026-01"),
+)
+
+
+async def test_nothing_leaves_on_a_day_that_the_books_never_take(company: Company):
+    history = (
+        *JANUARY_CLOSED,
+        LockPeriod(period="2026-01"),
+        *SHELF,
+        order(placed_on="2026-01-05"),
+        confirm(),
+    )
+    await company.given(*history).when(ship(shipped_on="2026-01-07")).refused("finance.period_closed")
+
+
+async def test_a_day_that_the_books_may_take_one_day_is_waited_for(company: Company):
+    answer = (
+        await company.given(*JANUARY_CLOSED, *SHELF, order(placed_on="2026-01-05"), confirm())
+        .when(ship(shipped_on="2026-01-07"))
+        .then(happened(Order.Shipped, shipped_on=date(2026, 1, 7)), happened(Order.Completed))
+    )
+    await company.execute(LockPeriod(period="2026-01"))
+    with pytest.raises(DomainError) as refusal:
+        await company.execute(give_back(returned_on="2026-01-08")(answer))
+    assert refusal.value.code == "finance.period_closed"
 
 
 async def test_a_return_under_a_key_is_one(company: Company):
