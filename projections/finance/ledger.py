@@ -5,10 +5,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 from uuid import UUID
 
 from domain.finance.account import AccountType
+from domain.shared.errors import DomainError
 from domain.shared.money import amount_text
 from projections.finance.balances import booked_before
 from projections.finance.tables import BUCKET
@@ -16,6 +17,8 @@ from projections.finance.trial_balance import required_account
 from projections.view import View
 
 _ZERO: Final = Decimal(0)
+LINES_MAX: Final = 100_000
+"""A ledger of so many lines takes some 30 MB to tell, and several times that to make."""
 # A long ledger does not keep other requests waiting.
 _LINES_AT_ONCE: Final = 1000
 
@@ -27,7 +30,14 @@ _LINES: Final = """
       FROM finance_lines
      WHERE bucket <= {last_bucket:UInt64} AND account = {account:String}
        AND posting_date >= {first:Date32} AND posting_date <= {last:Date32}
-     ORDER BY posting_date, position, line"""
+     ORDER BY posting_date, position, line
+     LIMIT {lines_max:UInt64} + 1"""
+
+
+class LedgerTooLong(DomainError):
+    """There are more lines than one answer tells."""
+
+    code: ClassVar[str] = "finance.ledger_too_long"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +84,7 @@ async def ledger(view: View, *, account: str, first: date | None = None, last: d
 
     Raises:
         AccountNotFound: there was no account of this code.
+        LedgerTooLong: fewer days at once would do.
     """
     first, last = first or date.min, last or date.max
     named, before, rows = await asyncio.gather(
@@ -85,8 +96,12 @@ async def ledger(view: View, *, account: str, first: date | None = None, last: d
             account=account,
             first=first,
             last=last,
+            lines_max=LINES_MAX,
         ),
     )
+    if len(rows) > LINES_MAX:
+        detail = f"There are more than {LINES_MAX} lines: ask for fewer days at once."
+        raise LedgerTooLong(detail, lines_max=LINES_MAX)
     opening = {each.currency: each.balance for each in before}
     closing = dict(opening)
     lines = []

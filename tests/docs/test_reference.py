@@ -33,7 +33,12 @@ FAULTS = {"unavailable": 503, "internal_error": 500, "head_too_large": 431}
 
 def subclasses(base: type[Any]) -> Iterator[type[Any]]:
     for each in base.__subclasses__():
-        if each.__module__.split(".")[0] in {"domain", "commands", "api"}:  # not those made up in tests
+        if each.__module__.split(".")[0] in {
+            "domain",
+            "commands",
+            "projections",
+            "api",
+        }:  # not those made up in tests
             yield each
             yield from subclasses(each)
 

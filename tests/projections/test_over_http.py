@@ -4,6 +4,7 @@ import csv
 import io
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
+from importlib import import_module
 from uuid import UUID, uuid4
 
 import httpx
@@ -138,6 +139,18 @@ async def test_every_report_as_json_and_csv(client: httpx.AsyncClient) -> None:
         "balance": "10.00",
     }
     assert [each["type"] for each in sheet] == ["asset", "liability", "equity"]
+
+
+async def test_a_ledger_that_is_too_long_is_asked_for_in_parts(
+    client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(import_module("projections.finance.ledger"), "LINES_MAX", 2)
+    for day in ("2026-01-15", "2026-01-16", "2026-01-16"):
+        position = await post(client, "10.00", posting_date=day)
+    whole = await client.get(f"{LEDGER}?min_position={position}", headers=WAIT)
+    assert (whole.status_code, whole.json()["code"]) == (422, "finance.ledger_too_long")
+    part = await client.get(f"{LEDGER}?from=2026-01-16&min_position={position}", headers=WAIT)
+    assert len(part.json()["lines"]) == 2
 
 
 async def test_an_account_that_nobody_opened(client: httpx.AsyncClient) -> None:
