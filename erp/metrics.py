@@ -8,6 +8,8 @@ from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from eventstore.refusal import Refusal
+
 Told = Mapping[str, tuple[str, float]]
 """By name: what it is, in words, and how much."""
 
@@ -21,7 +23,14 @@ def families(gauges: Told, counters: Told) -> Iterator[Metric]:
 
 
 def serve_metrics(collector: Collector, host: str, port: int) -> None:
-    """Serve them over HTTP from a thread of its own, as long as the process lives."""
+    """Serve them over HTTP from a thread of its own, as long as the process lives.
+
+    Raises:
+        Refusal: that address is not to be had.
+    """
     registry = CollectorRegistry()
     registry.register(collector)
-    start_http_server(port, host, registry)
+    try:
+        start_http_server(port, host, registry)
+    except OSError as error:
+        raise Refusal(f"metrics cannot be served on {host}:{port}: {error.strerror}") from error

@@ -91,7 +91,8 @@ def _serve(http: HttpSettings) -> None:
     except SystemExit as end:
         # uvicorn drains at SIGTERM and then raises it again: to be told to end is no failure.
         if end.code != 128 + signal.SIGTERM:
-            raise
+            # It has said itself why it does not serve, under a code of its own.
+            raise SystemExit(1) from end
 
 
 @click.command()

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -116,6 +117,19 @@ def test_a_killed_supervisor_leaves_no_relay_and_no_broker(up: Running, home: Pa
     up.process.wait(60)
     until(lambda: not relay.is_running() or relay.status() == psutil.STATUS_ZOMBIE)
     until(lambda: not EmbeddedKafka(home).is_alive() and not EmbeddedPostgres(home).is_alive())
+
+
+@pytest.mark.slow
+@pytest.mark.e2e
+@pytest.mark.parametrize("verb", [["relay"], ["worker"], ["worker", "--role", "saga"], ["api"]], ids=" ".join)
+def test_a_port_that_is_taken_is_told_in_a_line(home: Path, verb: list[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        option = "--port" if verb == ["api"] else "--metrics-port"
+        running = Running(home, *verb, option, port)
+        assert running.process.wait(120) == 1
+    assert "Traceback" not in running.output()
+    assert "in use" in running.output()
 
 
 @pytest.mark.slow
