@@ -33,6 +33,9 @@ _TABLES_TRIED_MAX: Final = 3
 _PROVEN_FOR_S: Final = 10.0
 # Of a server that had hardly been up, nobody could tell that it was started again since.
 _UP_FOR_S: Final = 3
+# Else whoever asks of a ClickHouse that stands still would take the place of all others.
+_ANSWER_S: Final = 30.0
+_SILENT: Final = "ClickHouse does not answer"
 _LOST: Final = "ClickHouse has not got what it should have"
 _RESTARTED: Final = "ClickHouse was started again"
 _CANNOT_PARSE: Final = 6
@@ -203,12 +206,21 @@ class ReadSide:
 
     Args:
         proven_for_s: for so long nobody looks again whether ClickHouse has what it should have.
+        answer_s: so long an answer may take, besides what the question is ready to wait.
     """
 
-    def __init__(self, clickhouse: ClickHouse, store: Store, *, proven_for_s: float = _PROVEN_FOR_S) -> None:
+    def __init__(
+        self,
+        clickhouse: ClickHouse,
+        store: Store,
+        *,
+        proven_for_s: float = _PROVEN_FOR_S,
+        answer_s: float = _ANSWER_S,
+    ) -> None:
         self._clickhouse = clickhouse
         self._store = store
         self._proven_for_s = proven_for_s
+        self._answer_s = answer_s
         self._proof: Proof | None = None
         self._watch: Watch[Mapping[str, Table]] = Watch(self._serving, every_s=_LOOK_EVERY_S)
 
@@ -227,8 +239,26 @@ class ReadSide:
         Raises:
             Lagging: that is not so within `wait_s` seconds.
             KnownAtInFuture: that instant has not come.
-            Unavailable: what it is read from cannot be reached, or has lost rows.
+            Unavailable: what it is read from cannot be reached, does not answer, or has lost rows.
         """
+        try:
+            async with asyncio.timeout(wait_s + self._answer_s):
+                return await self._ask(
+                    query, tenant, min_position=min_position, known_at=known_at, wait_s=wait_s, **parameters
+                )
+        except TimeoutError:
+            raise ReadSideDown(_SILENT) from None
+
+    async def _ask(
+        self,
+        query: ProjectionQuery,
+        tenant: UUID,
+        *,
+        min_position: int,
+        known_at: datetime | None,
+        wait_s: float,
+        **parameters: Any,
+    ) -> Answered:
         for spare in reversed(range(_TABLES_TRIED_MAX)):
             standing = await self.standing(
                 query.reads, min_position=min_position, known_at=known_at, wait_s=wait_s
@@ -314,7 +344,7 @@ class ReadSide:
         return proof
 
     async def _look(self) -> Proof:
-        self._proof = None
+        before, self._proof = self._proof, None
         clock = asyncio.get_running_loop().time
         farthest = max((table.position for table in (await self._serving()).values()), default=0)
         asked_at = clock()
@@ -323,6 +353,12 @@ class ReadSide:
         except StatementFailed as error:
             raise ReadSideDown(_LOST) from error
         if last < farthest:
+            raise ReadSideDown(_LOST)
+        is_same_run = (
+            before is not None and before.instance == instance and uptime_s >= before.uptime_by(asked_at)
+        )
+        # Rows are lost with a restart if ever: then each of them is looked for, and not the last one only.
+        if not is_same_run and await log_copy.count(self._clickhouse, farthest) < farthest:
             raise ReadSideDown(_LOST)
         now = clock()
         could_restart_unnoticed = uptime_s < _UP_FOR_S + (now - asked_at)

@@ -1,6 +1,8 @@
 """Asking the read side: what is answered from where, and when there is no answer."""
 
 import asyncio
+import os
+import signal
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -10,9 +12,10 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from erp.embedded.clickhouse import EmbeddedClickhouse
 from eventstore.checkpoint import read_page
 from eventstore.store import KnownAtInFuture
-from projections import checkpoints, log_copy
+from projections import checkpoints, log_copy, tables
 from projections.clickhouse import ReadSideDown, StatementFailed
 from projections.declaration import ProjectionQuery
 from projections.reading import Lagging, ReadSide, ServerRestarted, View
@@ -148,6 +151,39 @@ async def test_a_clickhouse_that_lost_rows_gives_no_answer(read_side: World) -> 
     await execute(f"DROP TABLE {await serving_table(read_side)} SYNC")
     with pytest.raises(ReadSideDown):
         await asked.ask(TOTAL, read_side.tenant)
+
+
+async def test_a_newer_row_does_not_hide_what_an_older_copy_lacks(read_side: World) -> None:
+    """Of a ClickHouse that was started since it was looked at, each row is looked for."""
+    await read_side.add(*range(1, 9))
+    async with running(read_side.projector()):
+        serving = await read_side.caught_up()
+    asked = ReadSide(read_side.clickhouse, read_side.store, proven_for_s=3600)
+    for table in ("log", serving.table):
+        await tables.forget_after(read_side.clickhouse, table, 3)
+    await read_side.add(9)
+    await log_copy.write(read_side.clickhouse, await read_page(read_side.connection, 8, 1, 1 << 20), CODEC)
+    with pytest.raises(ReadSideDown, match="has not got"):
+        await asked.ask(TOTAL, read_side.tenant)
+
+
+async def test_a_clickhouse_that_stands_still_holds_nobody_for_long(
+    read_side: World, clickhouse_server: EmbeddedClickhouse
+) -> None:
+    await read_side.add(1, 2)
+    async with running(read_side.projector()):
+        await read_side.caught_up()
+    asked = ReadSide(read_side.clickhouse, read_side.store, answer_s=0.5)
+    pid = clickhouse_server.pid()
+    assert pid is not None
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        with pytest.raises(ReadSideDown, match="does not answer"):
+            await asked.ask(TOTAL, read_side.tenant, wait_s=0.1)
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    asked = ReadSide(read_side.clickhouse, read_side.store)
+    assert (await asked.ask(TOTAL, read_side.tenant)).answer == (3, 2)
 
 
 async def test_who_is_asked_about_first_does_not_matter_to_what_was_lost(read_side: World) -> None:

@@ -385,14 +385,9 @@ JANUARY_CLOSED: tuple[Command, ...] = (
 
 
 async def test_nothing_leaves_on_a_day_that_the_books_never_take(company: Company):
-    history = (
-        *JANUARY_CLOSED,
-        LockPeriod(period="2026-01"),
-        *SHELF,
-        order(placed_on="2026-01-05"),
-        confirm(),
-    )
-    await company.given(*history).when(ship(shipped_on="2026-01-07")).refused("finance.period_closed")
+    locked = LockPeriod(period="2026-01")
+    placed = company.given(*JANUARY_CLOSED, locked, *SHELF, order(placed_on="2026-01-05"), confirm())
+    await placed.when(ship(shipped_on="2026-01-07")).refused("finance.period_closed")
 
 
 async def test_a_day_that_the_books_may_take_one_day_is_waited_for(company: Company):
