@@ -2,7 +2,7 @@
 
 Each tenant's movements of stock and journal entries are added up. A movement whose voucher is still on its
 way, or waits for its period, explains a difference, as long as something is there to post it: that is not so
-once its saga was aborted.
+once its saga was aborted, or the movement was set aside as a dead letter.
 """
 
 from collections import defaultdict
@@ -33,6 +33,9 @@ _PAGE_ROWS: Final = 5000
 _PAGE: Final = f"""
     SELECT {_COLUMNS} FROM erp.events WHERE position > %s AND position <= %s AND type = ANY (%s)
      ORDER BY position LIMIT {_PAGE_ROWS}"""  # noqa: S608 - names and a number of ours
+_LETTERS: Final = """
+    SELECT tenant, stream_id, version, letter, settled IS NULL FROM erp.dead_letters
+     WHERE saga_type = %s AND (settled IS NULL OR settled = 'discarded') ORDER BY letter"""
 _ZERO: Final = Decimal(0)
 
 Advance = Callable[[int], None]
@@ -43,6 +46,13 @@ class Held(NamedTuple):
 
     account: str
     currency: str
+
+
+class SetAside(NamedTuple):
+    """The dead letter that a movement became: parked, or else discarded."""
+
+    letter: int
+    is_parked: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +72,12 @@ class Unbooked:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """An account that does not say what its stock is worth. `waiting`: how much of that is on its way."""
+    """An account that does not say what its stock is worth.
+
+    Attributes:
+        waiting: how much of that is on its way.
+        set_aside: the dead letters of what is not.
+    """
 
     tenant: UUID
     account: str
@@ -70,6 +85,7 @@ class Difference:
     stock: Decimal
     books: Decimal
     waiting: Decimal
+    set_aside: tuple[SetAside, ...]
 
     @property
     def is_explained(self) -> bool:
@@ -86,6 +102,8 @@ class _Company:
     unbooked: dict[str, Unbooked] = field(default_factory=dict)
     """By the id of the movement's event."""
     aborted: set[UUID] = field(default_factory=set)
+    set_aside: dict[tuple[UUID, int], SetAside] = field(default_factory=dict)
+    """By the movement's stream and version."""
     inventory: str | None = None
     warehouses: Mapping[str, str] = field(default_factory=dict)
     named: set[str] = field(default_factory=set)
@@ -121,6 +139,10 @@ class StockBooks:
         else:
             company.aborted.add(event.stream_id)
 
+    def take_letter(self, tenant: UUID, stream_id: UUID, version: int, letter: SetAside) -> None:
+        """That movement is not heard of by the process that would post its voucher."""
+        self._companies[tenant].set_aside[stream_id, version] = letter
+
     @property
     def companies(self) -> int:
         """How many have stock that is worth something, or had."""
@@ -151,14 +173,25 @@ def _differences(tenant: UUID, company: _Company) -> Iterator[Difference]:
     waiting: dict[Held, Decimal] = defaultdict(Decimal)
     for (warehouse, currency), value in company.values.items():
         stock[Held(company.account(warehouse) or "", currency)] += value
+    set_aside: dict[Held, set[SetAside]] = defaultdict(set)
     for each in company.unbooked.values():
-        if each.saga(tenant) not in company.aborted:
-            for warehouse, value in each.values:
-                waiting[Held(company.account(warehouse) or "", each.currency)] += value
+        letter = company.set_aside.get((each.stream_id, each.version))
+        for warehouse, value in each.values:
+            held = Held(company.account(warehouse) or "", each.currency)
+            if letter is not None:
+                set_aside[held].add(letter)
+            elif each.saga(tenant) not in company.aborted:
+                waiting[held] += value
     booked = {held for held in company.balances if held.account in company.named}
     for held in sorted({*stock, *booked}):
         found = Difference(
-            tenant, held.account, held.currency, stock[held], company.balances[held], waiting[held]
+            tenant,
+            held.account,
+            held.currency,
+            stock[held],
+            company.balances[held],
+            waiting[held],
+            tuple(sorted(set_aside[held])),
         )
         if found.stock != found.books:
             yield found
@@ -170,6 +203,9 @@ def add_up(reader_url: str, codec: Codec, end: int, advance: Advance = lambda _:
     with psycopg.connect(reader_url, autocommit=True, options="-c timezone=UTC") as connection:
         for event in _events(connection, end, advance):
             books.take(event)
+        # After the events: what was retried meanwhile is on its way again.
+        for tenant, stream_id, version, *letter in connection.execute(_LETTERS, [InventoryVoucher.TOPIC]):
+            books.take_letter(tenant, stream_id, version, SetAside(*letter))
     return books
 
 

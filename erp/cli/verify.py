@@ -1,6 +1,6 @@
 """`erp verify`: whether the log is what was written, and the books say what the stock is worth."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -13,6 +13,8 @@ from erp.settings import load_settings
 
 if TYPE_CHECKING:
     from erp.stock_books import Difference
+
+_LETTERS_SHOWN_MAX = 5
 
 
 @click.command()
@@ -51,4 +53,15 @@ def verify() -> None:
 def _said(found: "Difference", names: Mapping[UUID, str]) -> str:
     account = f"account {found.account}" if found.account else "no account at all"
     books, stock = f"{found.books:f} {found.currency}", f"{found.stock:f} {found.currency}"
-    return f"{names.get(found.tenant, found.tenant)}: {account} says {books}, its stock is worth {stock}"
+    difference = f"{account} says {books}, its stock is worth {stock}"
+    parked = _letters("parked", [each.letter for each in found.set_aside if each.is_parked])
+    discarded = _letters("discarded", [each.letter for each in found.set_aside if not each.is_parked])
+    return f"{names.get(found.tenant, found.tenant)}: {difference}{parked}{discarded}"
+
+
+def _letters(state: str, letters: Sequence[int]) -> str:
+    if not letters:
+        return ""
+    shown = ", ".join(map(str, letters[:_LETTERS_SHOWN_MAX]))
+    more = f" and {len(letters) - _LETTERS_SHOWN_MAX} more" if len(letters) > _LETTERS_SHOWN_MAX else ""
+    return f" ({state} as dead letter {shown}{more}: erp dead-letters show {letters[0]})"

@@ -1,5 +1,8 @@
-"""`erp sagas` and `erp dead-letters` where there is nothing yet, and what they refuse."""
+"""`erp sagas` and `erp dead-letters` where there is nothing yet, and what they refuse; what `erp verify` says
+of vouchers that are dead letters.
+"""
 
+import asyncio
 from pathlib import Path
 from uuid import uuid4
 
@@ -9,6 +12,10 @@ from click.testing import CliRunner
 from erp.cli import cli
 from erp.embedded.postgres import EmbeddedPostgres
 from eventstore.migrate import migrate
+from sagas.dead_letters import DeadLetters
+from sagas.inventory_voucher import InventoryVoucher
+from tests.sagas.orders.office import books, item, receive
+from tests.sagas.orders.real_office import real_office
 
 pytestmark = pytest.mark.e2e
 
@@ -43,3 +50,27 @@ def test_a_reason_is_asked_for(verbs: CliRunner, verb: list[str]) -> None:
         answer = verbs.invoke(cli, [*verb, *reason])
         assert answer.exit_code == 2
         assert "--reason" in answer.output
+
+
+async def _receive_in_vain(url: str, times: int) -> None:
+    """Goods come in, and no voucher can be made of it."""
+    async with real_office(url) as office:
+        await office.do(*books(office.now.year), item("A1"), *[receive("A1", "1", "2.00")] * times)
+        for event in office.events()[-times:]:
+            await DeadLetters(office.pool).park(InventoryVoucher.TOPIC, event, "ValueError: not this one")
+
+
+def test_vouchers_that_are_dead_letters(verbs: CliRunner, home: Path) -> None:
+    with EmbeddedPostgres(home) as server:
+        migrate(server.url)
+        asyncio.run(_receive_in_vain(server.url, 7))
+        parked = verbs.invoke(cli, ["verify"])
+        assert parked.exit_code == 1
+        account = "account 1405 says 0 EUR, its stock is worth 14.00 EUR"
+        shown = "1, 2, 3, 4, 5 and 2 more: erp dead-letters show 1"
+        assert f"{account} (parked as dead letter {shown})\n" in parked.output
+        verbs.invoke(cli, ["dead-letters", "discard", "3", "--reason", "made by a test"])
+        told = verbs.invoke(cli, ["verify"])
+        assert told.exit_code == 1
+        assert "(discarded as dead letter 3: erp dead-letters show 3)\n" in told.output
+        assert "(parked as dead letter 1, 2, 4, 5, 6 and 1 more: erp dead-letters show 1)" in told.output

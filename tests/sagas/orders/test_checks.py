@@ -8,9 +8,11 @@ import pytest
 from commands.finance import CloseAccount
 from erp.embedded.address import with_user
 from erp.mapping_check import Lack, lacks
-from erp.stock_books import add_up
+from erp.stock_books import SetAside, add_up
 from eventstore.tenants import Tenant
 from eventstore.verify import count_events
+from sagas.dead_letters import DeadLetters
+from sagas.inventory_voucher import InventoryVoucher
 from tests.sagas.orders.office import Office, books, item, receive
 from tests.sagas.orders.real_office import real_office
 
@@ -47,3 +49,28 @@ async def test_stock_and_books_as_the_reader_sees_them(own_url: str) -> None:
         await office.settle()
         added = add_up(reader, office.codec, count_events(reader))
         assert (list(added.differences()), added.companies) == ([], 1)
+
+
+@pytest.mark.integration
+async def test_dead_letters_as_the_reader_sees_them(own_url: str) -> None:
+    reader = with_user(own_url, "erp_reader")
+    async with real_office(own_url) as office:
+
+        def found() -> list[tuple[Decimal, tuple[SetAside, ...]]]:
+            added = add_up(reader, office.codec, count_events(reader))
+            return [(each.waiting, each.set_aside) for each in added.differences()]
+
+        await office.do(*books(office.now.year), item("A1"), receive("A1", "2", "3.00"))
+        letters, received = DeadLetters(office.pool), office.events()[-1]
+        on_its_way = [(Decimal("6.00"), ())]
+        await letters.park("sagas.of_another_kind", received, "ValueError: not this one")
+        assert found() == on_its_way
+        await letters.park(InventoryVoucher.TOPIC, received, "ValueError: not this one")
+        _, parked = sorted(await letters.list())
+        assert found() == [(Decimal(0), (SetAside(parked.letter, is_parked=True),))]
+        await letters.settle(parked)
+        assert found() == on_its_way
+        await letters.park(InventoryVoucher.TOPIC, received, "ValueError: not this one")
+        _, parked = sorted(await letters.list())
+        await letters.discard(parked.letter, by="olga", reason="made by a test")
+        assert found() == [(Decimal(0), (SetAside(parked.letter, is_parked=False),))]

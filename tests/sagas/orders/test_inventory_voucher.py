@@ -1,6 +1,7 @@
 """Every movement of goods is in the books, on its day, and the accounts say what the stock is worth."""
 
 import asyncio
+from collections.abc import Mapping
 from contextlib import suppress
 from datetime import date, timedelta
 from decimal import Decimal
@@ -21,7 +22,8 @@ from commands.inventory import (
     TransferStock,
 )
 from domain.shared.errors import DomainError
-from erp.stock_books import TYPES, Difference, StockBooks
+from erp.stock_books import TYPES, Difference, SetAside, StockBooks
+from eventstore.leaf import StoredEvent
 from sagas.base import SagaStatus
 from sagas.inventory_voucher import InventoryVoucher
 from tests.sagas.orders.office import NORTH, Office, books, item, receive
@@ -37,11 +39,13 @@ def transfer(sku: str, quantity: str, to: str = "north") -> TransferStock:
     return TransferStock.model_validate({"sku": sku, "from": "main", "to": to, "quantity": quantity})
 
 
-def differences(office: Office) -> list[Difference]:
+def differences(office: Office, letters: Mapping[StoredEvent, SetAside] | None = None) -> list[Difference]:
     added = StockBooks(office.codec)
     for event in office.events():
         if event.type in TYPES:
             added.take(event)
+    for event, letter in (letters or {}).items():
+        added.take_letter(event.tenant, event.stream_id, event.version, letter)
     return list(added.differences())
 
 
@@ -173,6 +177,18 @@ async def test_a_voucher_that_was_aborted_explains_nothing(office: Office) -> No
         metadata={},
     )
     assert [each.is_explained for each in differences(office)] == [False]
+
+
+async def test_what_is_a_dead_letter_explains_nothing(office: Office) -> None:
+    await office.settle()
+    await office.do(receive("A1", "1", "2.00"), receive("A1", "1", "3.00"), transfer("A1", "1"))
+    came, _, left, _ = office.events()[-4:]
+    parked, discarded = SetAside(8, is_parked=True), SetAside(7, is_parked=False)
+    here, there = differences(office, {came: parked, left: discarded})
+    assert (here.waiting, here.set_aside, here.is_explained) == (D("3.00"), (discarded, parked), False)
+    assert (there.account, there.waiting, there.set_aside) == (NORTH, D(0), (discarded,))
+    await office.settle()
+    assert differences(office, {came: parked, left: discarded}) == []
 
 
 skus = st.sampled_from(["A1", "B2"])
