@@ -3,6 +3,8 @@
 import io
 import json
 from collections import Counter
+from contextlib import suppress
+from datetime import UTC
 from decimal import Decimal
 from typing import Any
 
@@ -187,11 +189,58 @@ def test_a_cost_is_an_amount_of_money(price: str, cost: str):
         json.dumps(invoice("1", line(quantity=True))),
         json.dumps(invoice("1", line(price="dear"))),
         json.dumps(invoice("1", line(price="NaN"))),
+        json.dumps(invoice("1", at="2010-12-01T08:26:00Z")),
+        json.dumps(invoice("1", at="2010-12-01 08:26:00+00:00")),
+        json.dumps(invoice("1", line(price="1" * 40))),
+        json.dumps(invoice("1", line(price="1" * 5000))),
+        json.dumps(invoice("1", line(price="0.000000000000000000001"))),
+        json.dumps(invoice("1", line(quantity=10**15))),
+        json.dumps(invoice("1", line())).replace(" 6,", " 1e999999,"),
+        json.dumps(invoice("1", line(description="half a pair: \ud800"))),
+        "[" * 200_000,
     ],
 )
 def test_what_is_no_invoice_is_told_with_its_line(text: str):
     with pytest.raises(MalformedFile, match="line 3 is no invoice"):
         list(read([json.dumps(invoice("0", line())), "\n", text]))
+
+
+texts = st.text("aé \0\ud800", max_size=5)
+anything = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | texts,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(texts, inner, max_size=4),
+    max_leaves=5,
+)
+numbers = (
+    st.integers(-9, 9)
+    | st.sampled_from(["2.50", "1E+3", "1E+999999", "-0E-999999"])
+    | st.decimals().map(str)
+    | st.integers(-(10**40), 10**40)
+)
+odd_lines = st.builds(line, st.sampled_from(["71053", "POST"]), numbers, numbers, texts)
+odd_fields = {
+    "invoice": st.sampled_from("123"),
+    "kind": st.sampled_from(["sale", "cancel", "adjust"]),
+    "at": st.datetimes(timezones=st.none() | st.just(UTC)).map(str),
+    "customer": st.none() | texts,
+    "country": texts,
+    "lines": st.lists(odd_lines | anything, max_size=3) | anything,
+}
+odd_invoices = st.builds(
+    lambda changes: invoice("0", line(), **changes),
+    st.one_of(
+        *(st.fixed_dictionaries({name: said | anything}) for name, said in odd_fields.items()),
+        st.fixed_dictionaries({"invoice": odd_fields["invoice"], "lines": st.lists(odd_lines, max_size=3)}),
+    ),
+)
+
+
+@given(st.lists(odd_invoices, max_size=3))
+def test_whatever_a_file_says_it_is_planned_and_reported_or_no_invoice(file: list[Any]):
+    with suppress(MalformedFile):
+        target = io.StringIO()
+        Report(refused=planned(*file).refused).write(target)
+        target.getvalue().encode()
 
 
 def test_the_report_has_every_line_in_full():
