@@ -105,14 +105,15 @@ class BulkEndpoint:
         command, request_hash = route.from_data(asked.data)
         key = asked.idempotency_key or str(uuid4())
         answer = await self._runner.run(command, context_of(call, caller, key, request_hash))
-        return {
+        standard = {
             "status": 201 if command.creates else 200,
             "id": answer.id,
             "version": answer.version,
             "position": answer.position,
             **({"replayed": True} if answer.replayed else {}),
-            **answer.extra,
         }
+        # What was changed may have a `status` too; here it means that of HTTP.
+        return {**standard, **answer.extra, **standard}
 
 
 async def _head(window: deque[asyncio.Task[bytes]]) -> bytes:

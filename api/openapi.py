@@ -27,7 +27,7 @@ from api.openapi_parts import (
     summary,
 )
 from api.openapi_reports import page, report_operation, search_operation
-from api.openapi_schemas import REF, Schemas
+from api.openapi_schemas import Schemas
 from api.routing import PARAM, CommandRoute, ContextRoutes, HookRoute, ListRoute, ViewRoute
 
 _BULK: Final = """\
@@ -113,7 +113,7 @@ def _command(route: CommandRoute, context: ContextRoutes, schemas: Schemas) -> J
             status: {
                 "description": "Done, now or under the same Idempotency-Key before.",
                 "headers": headers("ETag", "IdempotencyReplayed", *(["Location"] if route.location else [])),
-                "content": {"application/json": {"schema": {"$ref": REF.format(model="CommandAnswer")}}},
+                "content": {"application/json": {"schema": schemas.answer(route)}},
             },
             # 404 too where the path has no parameters: a body may name what is not there.
             **problems(COMMAND_PROBLEMS),

@@ -210,7 +210,10 @@ COMMON_SCHEMAS: Final[Json] = {
     },
     "BulkAnswer": {
         "type": "object",
-        "description": "What became of one line: id, version and position, or code and detail.",
+        "description": (
+            "What became of one line: id, version and position, and what else the command's own route "
+            "answers (but `status` is that of HTTP); or code and detail."
+        ),
         "required": ["line", "status"],
         "properties": {
             "line": _COUNT,

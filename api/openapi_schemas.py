@@ -21,6 +21,7 @@ class Schemas:
         wanted: dict[type, JsonSchemaMode] = {BulkLine: "validation"}
         for context in contexts:
             wanted |= {route.command: "validation" for route in context.commands}
+            wanted |= {route.tells: "serialization" for route in context.commands if route.tells is not None}
             wanted |= {route.answer: "serialization" for route in context.views}
             wanted |= {route.item: "serialization" for route in context.lists}
             wanted |= {route.answer: "serialization" for route in context.reports}
@@ -42,6 +43,11 @@ class Schemas:
     def of(self, each: type) -> Json:
         """A reference to the schema."""
         return self._made[each]
+
+    def answer(self, route: CommandRoute) -> Json:
+        """What a command answers."""
+        common = {"$ref": REF.format(model="CommandAnswer")}
+        return common if route.tells is None else {"allOf": [common, self.of(route.tells)]}
 
     def resolved(self, each: type) -> Json:
         """The schema itself."""

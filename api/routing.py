@@ -37,12 +37,14 @@ class CommandRoute:
         path: its `{parameters}` are fields of the command, all others come from the body.
         location: path of what was written, from fields of the command and the answer's `{id}`; None when
             there is nothing to be read.
+        tells: the dataclass of what the answer says besides, if it always does.
     """
 
     method: str
     path: str
     command: type[Command]
     location: str | None = None
+    tells: type | None = None
 
     @cached_property
     def params(self) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from commands.sales import (
     SetPricingPolicy,
     ShipOrder,
 )
+from commands.sales.priced import PricedOrder
 
 __all__ = ["SALES"]
 
@@ -24,9 +25,11 @@ _ORDER: Final = f"{ORDERS}/{{id}}"
 SALES: Final = ContextRoutes(
     name="sales",
     commands=(
-        CommandRoute("POST", ORDERS, PlaceOrder, location=_ORDER),
-        CommandRoute("POST", f"{_ORDER}/lines", AddOrderLine, location=_ORDER),
-        CommandRoute("DELETE", f"{_ORDER}/lines/{{sku}}", RemoveOrderLine, location=_ORDER),
+        CommandRoute("POST", ORDERS, PlaceOrder, location=_ORDER, tells=PricedOrder),
+        CommandRoute("POST", f"{_ORDER}/lines", AddOrderLine, location=_ORDER, tells=PricedOrder),
+        CommandRoute(
+            "DELETE", f"{_ORDER}/lines/{{sku}}", RemoveOrderLine, location=_ORDER, tells=PricedOrder
+        ),
         CommandRoute("POST", f"{_ORDER}/cancel", CancelOrder, location=_ORDER),
         CommandRoute("POST", f"{_ORDER}/ship", ShipOrder, location=_ORDER),
         CommandRoute("POST", f"{_ORDER}/return", ReturnOrder, location=_ORDER),

@@ -4,34 +4,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
-from typing import Final, Literal, cast
+from typing import Final, cast
 from uuid import UUID
 
 from api.errors import NotFound
 from api.routing import Query, View
+from commands.sales.priced import OrderStatusName, PricedLine, priced_order
 from domain.sales.order import Order
 from domain.sales.placement import Address, Placement
-from domain.sales.pricing import OrderLine, Pricing
+from domain.sales.pricing import Pricing
 from domain.sales.pricing_policy import PricingPolicy, Tier, pricing_policy_id
 from domain.sales.shipments import Shipment
 from domain.shared.money import amount_text
 
 PERSONAL: Final = "sales.personal_data:read"
-
-OrderStatusName = Literal["pending", "confirmed", "partially_shipped", "completed", "cancelled", "returned"]
-
-
-@dataclass(frozen=True, slots=True)
-class OrderLineView:
-    """A line. `amount` is before discount and tax, `weight_kg` that of one unit."""
-
-    sku: str
-    name: str
-    quantity: str
-    unit_price: str
-    amount: str
-    weight_kg: str
-    shipped_quantity: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +60,7 @@ class OrderView:
     currency: str
     warehouse: str
     placed_on: date
-    lines: tuple[OrderLineView, ...]
+    lines: tuple[PricedLine, ...]
     discount_rate: str
     tax_rate: str
     weight_kg: str
@@ -147,29 +133,27 @@ async def pricing_policy(query: Query) -> View:
 
 
 def _order(found: Order, placement: Placement, address: Address | None) -> OrderView:
-    currency = placement.currency
-    pricing = cast("Pricing", found.pricing)
-    shipped = found.sold().shipped()
+    currency, priced = placement.currency, priced_order(found)
     return OrderView(
         id=found.id,
         version=found.version,
-        status=cast("OrderStatusName", found.status.value),
-        revision=found.revision,
+        status=priced.status,
+        revision=priced.revision,
         customer_id=placement.customer_id,
         customer_tier=placement.customer_tier,
         currency=currency,
         warehouse=placement.warehouse,
         placed_on=placement.placed_on,
-        lines=tuple(_line(line, shipped[line.sku], currency) for line in found.lines),
-        discount_rate=_plain(pricing.discount_rate),
-        tax_rate=_plain(pricing.tax_rate),
-        weight_kg=_plain(pricing.weight_kg),
-        remote=pricing.remote,
-        subtotal=amount_text(pricing.subtotal, currency),
-        discount=amount_text(pricing.discount, currency),
-        tax=amount_text(pricing.tax, currency),
-        shipping=amount_text(pricing.shipping, currency),
-        total=amount_text(pricing.total, currency),
+        lines=priced.lines,
+        discount_rate=priced.discount_rate,
+        tax_rate=priced.tax_rate,
+        weight_kg=priced.weight_kg,
+        remote=cast("Pricing", found.pricing).remote,
+        subtotal=priced.subtotal,
+        discount=priced.discount,
+        tax=priced.tax,
+        shipping=priced.shipping,
+        total=priced.total,
         shipments=tuple(_shipment(each, currency) for each in found.shipments),
         shipping_address=address,
         payment_method=placement.payment.method,
@@ -178,18 +162,6 @@ def _order(found: Order, placement: Placement, address: Address | None) -> Order
         cancel_code=found.cancel_code,
         returned_on=found.returned_on,
         return_reason=found.return_reason,
-    )
-
-
-def _line(line: OrderLine, shipped: Decimal, currency: str) -> OrderLineView:
-    return OrderLineView(
-        sku=line.sku,
-        name=line.name,
-        quantity=_plain(line.quantity),
-        unit_price=amount_text(line.unit_price, currency),
-        amount=amount_text(line.amount, currency),
-        weight_kg=_plain(line.weight_kg),
-        shipped_quantity=_plain(shipped),
     )
 
 

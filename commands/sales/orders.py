@@ -1,6 +1,7 @@
 """What a customer wants: commands and handlers."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from decimal import Decimal
 from typing import Annotated, Final, Literal, Self
 from uuid import UUID
@@ -19,6 +20,7 @@ from commands.fields import (
     require_decimals_of,
 )
 from commands.sales.fields import LINES_COUNT, NOT_EMPTY, NamedText, Token
+from commands.sales.priced import priced_order
 from domain.inventory.item import Item, item_id
 from domain.sales.days import day_of
 from domain.sales.order import Order
@@ -114,7 +116,7 @@ class RemoveOrderLine(FixedPermission):
 
 
 async def place_order(command: PlaceOrder, work: Work) -> Order:
-    """See `Order.place`."""
+    """See `Order.place`; the answer tells what it comes to."""
     order = work.new(Order)
     policy = await work.read(PricingPolicy, pricing_policy_id(work.tenant))
     wanted = [await _wanted(line, work) for line in command.lines]
@@ -130,21 +132,26 @@ async def place_order(command: PlaceOrder, work: Work) -> Order:
     )
     terms = policy.terms(command.customer_tier, country=address.country, postal_code=address.postal_code)
     order.place(placement, wanted, terms)
-    return order
+    return _told(order, work)
 
 
 async def add_order_line(command: AddOrderLine, work: Work) -> Order:
-    """See `Order.add_line`."""
+    """See `Order.add_line`; the answer tells what the order comes to by now."""
     order = await work.edit(Order, command.id)
     order.require_pending()
     order.add_line(await _wanted(command, work))
-    return order
+    return _told(order, work)
 
 
 async def remove_order_line(command: RemoveOrderLine, work: Work) -> Order:
-    """See `Order.remove_line`."""
+    """See `Order.remove_line`; the answer tells what the order comes to by now."""
     order = await work.edit(Order, command.id)
     order.remove_line(command.sku)
+    return _told(order, work)
+
+
+def _told(order: Order, work: Work) -> Order:
+    work.told.update(asdict(priced_order(order)))
     return order
 
 

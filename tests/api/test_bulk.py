@@ -23,6 +23,17 @@ async def sent(client: httpx.AsyncClient, *lines: bytes) -> list[dict[str, Any]]
     return [orjson.loads(each) for each in answer.content.splitlines()]
 
 
+async def test_what_else_a_command_answers_is_told(client, world):
+    """But for its own `status`: here that means HTTP's, as `line` means that of the request."""
+
+    async def behaviour(command, context):
+        return an_answer(9, extra={"status": "pending", "total": "5.00"})
+
+    world.bus.behaviour = behaviour
+    (told,) = await sent(client, line(entry()))
+    assert (told["line"], told["status"], told["total"]) == (1, 201, "5.00")
+
+
 async def test_every_line_stands_alone(client, world):
     """Good ones are carried out, whatever is wrong around them; each answer says which line it means."""
 

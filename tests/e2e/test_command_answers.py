@@ -8,6 +8,7 @@ import orjson
 import pytest
 
 from tests.e2e.contract import ACCOUNTS, NOBODY, PERIODS
+from tests.e2e.shop import ADDRESS, ORDERS
 from tests.e2e.system import ENTRIES, Api, Books, Home, bulk_line, entry, is_problem
 
 pytestmark = pytest.mark.e2e
@@ -36,6 +37,42 @@ def test_the_answer_to_a_command_that_changes(books: Books) -> None:
     """200 with the version of the stream that was written."""
     answer = books.send("POST", f"{PERIODS}/2026-01/close")
     assert (answer.status_code, answer.json()["version"], answer.headers["etag"]) == (200, 2, '"2"')
+
+
+def test_the_answer_to_an_order(books: Books) -> None:
+    """What it comes to, as the order itself tells it; also when it is repeated after it has changed, and in
+    bulk, where `status` is that of HTTP.
+    """
+    for sku in ("A1", "B2"):
+        item = {"sku": sku, "name": "Tea", "unit": "pcs", "valuation": "fifo", "currency": "EUR"}
+        books.ok("POST", "/v1/inventory/items", json=item)
+    a1, b2 = ({"sku": sku, "name": "Tea", "quantity": "2", "unit_price": "3.50"} for sku in ("A1", "B2"))
+    order = {
+        "customer_id": "c-1",
+        "customer_tier": "gold",
+        "currency": "EUR",
+        "warehouse": "main",
+        "lines": [a1],
+        "shipping_address": ADDRESS,
+        "payment": {"method": "card", "token": "tok_ok"},
+    }
+    key = uuid4().hex
+    first = books.send("POST", ORDERS, json=order, headers={"Idempotency-Key": key})
+    told = first.json()
+    path = f"{ORDERS}/{told['id']}"
+    assert (told["status"], told["subtotal"], told["total"]) == ("pending", "7.00", "17.56")
+    shown = books.get(path)
+    assert told.keys() - shown.keys() == {"position", "recorded_at"}
+    assert {name: shown[name] for name in told.keys() & shown.keys()} == {
+        name: told[name] for name in told.keys() & shown.keys()
+    }
+    for changed in (books.ok("POST", f"{path}/lines", json=b2), books.ok("DELETE", f"{path}/lines/A1")):
+        assert (changed.keys(), changed["status"]) == (told.keys(), "pending")
+    assert ([each["sku"] for each in changed["lines"]], changed["revision"]) == (["B2"], 3)
+    again = books.send("POST", ORDERS, json=order, headers={"Idempotency-Key": key})
+    assert (again.headers["idempotency-replayed"], again.content) == ("true", first.content)
+    (line,) = books.bulk(bulk_line("sales.place_order", order))
+    assert (line["status"], line["total"], line["lines"]) == (201, "17.56", told["lines"])
 
 
 def test_positions_are_global_and_dense(books: Books) -> None:

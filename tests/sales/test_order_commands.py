@@ -86,6 +86,39 @@ async def test_an_order_is_placed_and_priced(company: Company):
         ("B2", "9.99", "20"),
     ]
     assert answer.version == 1
+    assert answer.extra == {
+        "status": "pending",
+        "revision": 1,
+        "currency": "EUR",
+        "lines": (
+            {
+                "sku": "A1",
+                "name": "Item A1",
+                "quantity": "10",
+                "unit_price": "9.99",
+                "amount": "99.90",
+                "weight_kg": "0.5",
+                "shipped_quantity": "0",
+            },
+            {
+                "sku": "B2",
+                "name": "Item B2",
+                "quantity": "3",
+                "unit_price": "3.33",
+                "amount": "9.99",
+                "weight_kg": "20",
+                "shipped_quantity": "0",
+            },
+        ),
+        "discount_rate": "0.10",
+        "tax_rate": "0.20",
+        "weight_kg": "65",
+        "subtotal": "109.89",
+        "discount": "10.99",
+        "tax": "19.78",
+        "shipping": "17.50",
+        "total": "136.18",
+    }
 
 
 async def test_where_it_goes_is_nowhere_to_be_read(company: Company, postgres_url: str):
@@ -96,8 +129,11 @@ async def test_where_it_goes_is_nowhere_to_be_read(company: Company, postgres_ur
     assert placed.placement.shipping_address.subject == "c-1"
     with psycopg.connect(postgres_url) as owner:
         ((stored,),) = owner.execute(
-            "SELECT data::text || metadata::text FROM erp.events WHERE stream_id = %s", [answer.id]
+            "SELECT convert_from(data, 'UTF8') || convert_from(metadata, 'UTF8') || answer "
+            "FROM erp.events JOIN erp.commands USING (position) WHERE stream_id = %s",
+            [answer.id],
         ).fetchall()
+    assert str(answer.id) in stored
     for said in ADDRESS.values():
         assert said == "DE" or said not in stored
 
@@ -132,8 +168,9 @@ async def test_an_order_is_refused(
 
 
 async def test_an_order_placed_twice_under_a_key_is_one(company: Company):
-    """Although the address is sealed anew each time."""
-    await company.given(*SHELF).when(order()).repeated()
+    """Although the address is sealed anew each time. What it comes to is told again."""
+    again = await company.given(*SHELF).when(order()).repeated()
+    assert (again.extra["total"], len(again.extra["lines"])) == ("136.18", 2)
 
 
 async def test_a_line_is_added(company: Company):
@@ -146,6 +183,7 @@ async def test_a_line_is_added(company: Company):
     assert [line.sku for line in changed.lines] == ["A1", "B2", "C3"]
     assert changed.pricing is not None
     assert str(changed.pricing.total) == "137.51"  # 110.89, 11.09 off, 19.96 tax, 17.75 shipping
+    assert (answer.extra["revision"], answer.extra["total"]) == (2, "137.51")
 
 
 async def test_a_line_is_added_at_the_terms_of_the_order(company: Company):
@@ -183,11 +221,12 @@ async def test_a_line_added_twice_under_a_key_is_one(company: Company):
 
 
 async def test_a_line_is_removed(company: Company):
-    await (
-        company.given(*SHELF, order())
+    answer = (
+        await company.given(*SHELF, order())
         .when(remove("B2"))
         .then(happened(Order.LineRemoved, sku="B2", revision=2))
     )
+    assert ([each["sku"] for each in answer.extra["lines"]], answer.extra["subtotal"]) == (["A1"], "99.90")
 
 
 @pytest.mark.parametrize(

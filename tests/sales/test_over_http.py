@@ -257,3 +257,23 @@ async def test_the_description_has_every_route(client):
     named = {operation["operationId"] for path in told["paths"].values() for operation in path.values()}
     assert {"sales.place_order", "sales.return_order", "sales.order", "sales.pricing_policy"} <= named
     assert "sales.confirm_order" not in named
+
+
+@pytest.mark.parametrize(
+    ("path", "method", "status"),
+    [
+        (ORDERS, "post", "201"),
+        (f"{ORDERS}/{{id}}/lines", "post", "200"),
+        (f"{ORDERS}/{{id}}/lines/{{sku}}", "delete", "200"),
+    ],
+)
+async def test_what_an_order_comes_to_is_described(client, path: str, method: str, status: str):
+    """In the answer to the commands that price it, word for word as in that of the query."""
+    told = (await client.get("/openapi.json")).json()
+    schemas = told["components"]["schemas"]
+    answered = told["paths"][path][method]["responses"][status]["content"]["application/json"]["schema"]
+    assert answered == {
+        "allOf": [{"$ref": f"#/components/schemas/{name}"} for name in ("CommandAnswer", "PricedOrder")]
+    }
+    priced, shown = (schemas[name]["properties"] for name in ("PricedOrder", "OrderView"))
+    assert priced == {name: shown[name] for name in priced}
