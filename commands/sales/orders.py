@@ -27,6 +27,7 @@ from domain.sales.order import Order
 from domain.sales.placement import PaymentChoice, Placement
 from domain.sales.pricing import WantedLine
 from domain.sales.pricing_policy import PricingPolicy, Tier, pricing_policy_id
+from domain.sales.refusals import ItemUnknown
 
 
 class OrderedLine(BaseModel):
@@ -157,7 +158,9 @@ def _told(order: Order, work: Work) -> Order:
 
 async def _wanted(line: OrderedLine | AddOrderLine, work: Work) -> WantedLine:
     """The line with what is known of its item, which has to be there."""
-    item = (await work.read(Item, item_id(work.tenant, line.sku))).require_registered(line.sku)
+    item = await work.read(Item, item_id(work.tenant, line.sku))
+    if not item.exists:
+        raise ItemUnknown(f"There is no item {line.sku}.", sku=line.sku)
     return WantedLine(
         line.sku, line.name, Decimal(line.quantity), Decimal(line.unit_price), item.weight_kg, item.currency
     )

@@ -5,6 +5,7 @@ DomainError
 ├── OrderNotPending       it is decided already, and so are its lines
 ├── OrderChanged          what was confirmed is not what the order says by now
 ├── LineNotFound          it has no line of that sku
+├── ItemUnknown           a line names what is no item
 ├── OrderNotCancellable   goods have left, or it has ended
 ├── OrderNotShippable     it is not confirmed yet, or nothing is left to ship
 ├── OrderNotReturnable    nothing has left, or it came back already
@@ -38,6 +39,12 @@ class LineNotFound(DomainError):
     """The order has no line of this sku."""
 
     code: ClassVar[str] = "sales.line_not_found"
+
+
+class ItemUnknown(DomainError):
+    """A line names a sku under which nothing was registered."""
+
+    code: ClassVar[str] = "sales.item_unknown"
 
 
 class OrderNotCancellable(DomainError):

@@ -2,6 +2,7 @@
 
 import re
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID, uuid4
 
 import orjson
@@ -39,24 +40,30 @@ def test_the_answer_to_a_command_that_changes(books: Books) -> None:
     assert (answer.status_code, answer.json()["version"], answer.headers["etag"]) == (200, 2, '"2"')
 
 
-def test_the_answer_to_an_order(books: Books) -> None:
-    """What it comes to, as the order itself tells it; also when it is repeated after it has changed, and in
-    bulk, where `status` is that of HTTP.
-    """
-    for sku in ("A1", "B2"):
-        item = {"sku": sku, "name": "Tea", "unit": "pcs", "valuation": "fifo", "currency": "EUR"}
-        books.ok("POST", "/v1/inventory/items", json=item)
-    a1, b2 = ({"sku": sku, "name": "Tea", "quantity": "2", "unit_price": "3.50"} for sku in ("A1", "B2"))
-    order = {
+def an_order(sku: str) -> dict[str, Any]:
+    return {
         "customer_id": "c-1",
         "customer_tier": "gold",
         "currency": "EUR",
         "warehouse": "main",
-        "lines": [a1],
+        "lines": [a_line(sku)],
         "shipping_address": ADDRESS,
         "payment": {"method": "card", "token": "tok_ok"},
     }
-    key = uuid4().hex
+
+
+def a_line(sku: str) -> dict[str, str]:
+    return {"sku": sku, "name": "Tea", "quantity": "2", "unit_price": "3.50"}
+
+
+def test_the_answer_to_an_order(books: Books) -> None:
+    """What it comes to, as the order itself tells it; also when it is repeated after it has changed, and in
+    bulk, where `status` is that of HTTP. 422 where a line is of no item: the path has not named it.
+    """
+    for sku in ("A1", "B2"):
+        item = {"sku": sku, "name": "Tea", "unit": "pcs", "valuation": "fifo", "currency": "EUR"}
+        books.ok("POST", "/v1/inventory/items", json=item)
+    order, key = an_order("A1"), uuid4().hex
     first = books.send("POST", ORDERS, json=order, headers={"Idempotency-Key": key})
     told = first.json()
     path = f"{ORDERS}/{told['id']}"
@@ -66,13 +73,21 @@ def test_the_answer_to_an_order(books: Books) -> None:
     assert {name: shown[name] for name in told.keys() & shown.keys()} == {
         name: told[name] for name in told.keys() & shown.keys()
     }
-    for changed in (books.ok("POST", f"{path}/lines", json=b2), books.ok("DELETE", f"{path}/lines/A1")):
+    for changed in (
+        books.ok("POST", f"{path}/lines", json=a_line("B2")),
+        books.ok("DELETE", f"{path}/lines/A1"),
+    ):
         assert (changed.keys(), changed["status"]) == (told.keys(), "pending")
     assert ([each["sku"] for each in changed["lines"]], changed["revision"]) == (["B2"], 3)
     again = books.send("POST", ORDERS, json=order, headers={"Idempotency-Key": key})
     assert (again.headers["idempotency-replayed"], again.content) == ("true", first.content)
     (line,) = books.bulk(bulk_line("sales.place_order", order))
     assert (line["status"], line["total"], line["lines"]) == (201, "17.56", told["lines"])
+    for refused in (
+        books.send("POST", ORDERS, json=an_order("Z0")),
+        books.send("POST", f"{path}/lines", json=a_line("Z0")),
+    ):
+        assert is_problem(refused, 422, "sales.item_unknown"), refused.text
 
 
 def test_positions_are_global_and_dense(books: Books) -> None:

@@ -149,7 +149,7 @@ async def test_a_remote_place_costs_more(company: Company):
 @pytest.mark.parametrize(
     ("changes", "code", "data"),
     [
-        ({"lines": one_line("Z0")}, "inventory.item_not_found", {"sku": "Z0"}),
+        ({"lines": one_line("Z0")}, "sales.item_unknown", {"sku": "Z0"}),
         (
             {"lines": one_line("U9")},
             "sales.currency_mismatch",
@@ -205,7 +205,7 @@ async def test_a_line_is_added_at_the_terms_of_the_order(company: Company):
     ("history", "step", "code"),
     [
         ((order(),), add("A1"), "sales.duplicate_line"),
-        ((order(),), add("Z0"), "inventory.item_not_found"),
+        ((order(),), add("Z0"), "sales.item_unknown"),
         ((order(),), add("U9"), "sales.currency_mismatch"),
         ((order(), confirm()), add("C3"), "sales.order_not_pending"),
         ((order(), confirm()), add("Z0"), "sales.order_not_pending"),
