@@ -88,5 +88,8 @@ class Gateway(Protocol):
     async def ask(self, request: GatewayRequest) -> Outcome | None:
         """What became of it; None when it was not done. Does nothing itself."""
 
+    async def forestall(self, request: GatewayRequest) -> Outcome:
+        """See that an authorisation that was not had never is; what became of it."""
+
     async def standing(self, reference: str, currency: str) -> Standing | None:
         """How the payment stands there; None from a gateway where nothing happens without our asking."""

@@ -4,8 +4,8 @@
 
 Wherever a procedure ends early, the operation is left pending. Whoever comes next (the same request again,
 another one, a message of the gateway) asks the gateway what became of it before anything else is asked of it,
-and has it done if it was not: under the same operation, so that it is done once. But a capture that was not
-done is not done any more once what is held is to be released.
+and has it done if it was not: under the same operation, so that it is done once. But what was not done is not
+done any more once a void waits behind it.
 """
 
 from collections.abc import Mapping
@@ -163,7 +163,7 @@ class Till:
             request = _request(payment, following, desk.tenant)
             # How far an earlier request came, nobody knows; a new one has never been sent.
             outcome = None if following.id == new else await self._gateway.ask(request)
-            if outcome is None and following.kind is OperationKind.CAPTURE and len(pending) > 1:
+            if outcome is None and len(pending) > 1:
                 outcome = await self._overtaken(request, _request(payment, pending[1], desk.tenant))
             if outcome is None:
                 outcome = await self._gateway.perform(request)
@@ -171,10 +171,14 @@ class Till:
             answers[following.id] = await desk.execute(step, _outcome_of(following.id))
             is_fresh = not answers[following.id].replayed
 
-    async def _overtaken(self, capture: GatewayRequest, void: GatewayRequest) -> Outcome | None:
-        """What became of a capture by releasing what it was to be taken from; None: that was not released."""
+    async def _overtaken(self, request: GatewayRequest, void: GatewayRequest) -> Outcome | None:
+        """What became of an authorisation by forestalling it, or of a capture by releasing what it was to be
+        taken from; None: that was not released.
+        """
+        if request.kind is OperationKind.AUTHORISE:
+            return await self._gateway.forestall(request)
         released = await self._gateway.perform(void)
-        told = await self._gateway.ask(capture)
+        told = await self._gateway.ask(request)
         if told is None and isinstance(released, Approved):
             return Declined(OVERTAKEN)
         return told

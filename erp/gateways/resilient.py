@@ -105,6 +105,10 @@ class Resilient:
         """What became of it; see `Gateway.ask`."""
         return await self._again(self._gateway.ask, request)
 
+    async def forestall(self, request: GatewayRequest) -> Outcome:
+        """See that it is never had; see `Gateway.forestall`."""
+        return await self._again(self._gateway.forestall, request)
+
     async def standing(self, reference: str, currency: str) -> Standing | None:
         """How the payment stands; see `Gateway.standing`."""
         return await self._again(self._gateway.standing, reference, currency)
@@ -117,7 +121,7 @@ class Resilient:
             raise unknown from None
 
     async def _again(self, call: Callable[..., Awaitable[T]], *arguments: Any) -> T:
-        """What only reads may be tried again after any failure."""
+        """What does no harm twice may be tried again after any failure."""
         for attempt in range(1, self._patience.attempts_max):
             try:
                 return await self._once(call, *arguments)

@@ -37,6 +37,10 @@ class SimulatedGateway:
         """What `perform` has done or would do."""
         return self._outcome(request)
 
+    async def forestall(self, request: GatewayRequest) -> Outcome:
+        """What `perform` has done or would do: nothing is held here that could stay so."""
+        return self._outcome(request)
+
     async def standing(self, reference: str, currency: str) -> Standing | None:  # noqa: ARG002 - of the port
         """Nothing happens here without our asking."""
         return None

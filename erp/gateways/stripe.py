@@ -115,6 +115,24 @@ class StripeGateway:
         except _Refused as refused:
             return Declined(refused.code)
 
+    async def forestall(self, request: GatewayRequest) -> Outcome:
+        """Cancel the intent before it is confirmed; see `Gateway.forestall`."""
+        try:
+            intent = await self._find(request)
+            if intent is None:
+                return Declined("no_intent")
+            outcome = _authorisation(intent)
+            if outcome is None:
+                cancelled = f"{_INTENTS}/{intent['id']}/cancel"
+                outcome = _authorisation(
+                    await self._post(cancelled, {}, key=f"{request.operation}/forestall")
+                )
+        except _Refused as refused:
+            return Declined(refused.code)
+        if outcome is None:
+            raise GatewayTimeout(f"Stripe left {intent['id']} unconfirmed.")
+        return outcome
+
     async def standing(self, reference: str, currency: str) -> Standing | None:
         """How the payment stands; see `Gateway.standing`."""
         try:

@@ -52,6 +52,13 @@ class Bank:
         found = self.done.get(request.operation)
         return None if found is None else found[1]
 
+    async def forestall(self, request: GatewayRequest) -> Outcome:
+        told = await self.ask(request)
+        if told is None:
+            told = Declined("forestalled")
+            self.done[request.operation] = (request, told)
+        return told
+
     async def standing(self, reference: str, currency: str) -> Standing | None:
         assert reference.startswith("bank_")
         assert currency == "EUR"

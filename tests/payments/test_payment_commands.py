@@ -247,6 +247,19 @@ async def test_a_void_has_nothing_to_do_when_the_authorisation_turns_out_decline
     assert bank.kinds == ["authorise"]
 
 
+async def test_a_void_forestalls_an_authorisation_that_was_not_had(company: Company, bank: Bank) -> None:
+    """Nobody asks a card because somebody wants to let go of it."""
+    bank.before.append(GatewayUnavailable())
+    with pytest.raises(GatewayUnavailable):
+        await company.execute(AUTHORISE)
+    answer = await company.execute(VoidPayment(id=payment_id(company.tenant, ORDER, 1)))
+    assert answer.extra == {"outcome": "approved"}
+    found = await the_payment(company)
+    assert (found.decline_code, found.authorised, found.pending) == ("forestalled", D(0), ())
+    assert bank.kinds == ["authorise"]
+    assert bank.total(OperationKind.AUTHORISE) == 0
+
+
 async def test_a_void_overtakes_a_capture_that_was_not_done(company: Company, bank: Bank) -> None:
     """Nobody takes money because somebody wants to let go of it."""
     payment = payment_id(company.tenant, ORDER, 1)

@@ -21,10 +21,10 @@ REQUEST = request()
 class Scripted(Bank):
     """Says what it was told to say, call by call; `hang` never comes back."""
 
-    def __init__(self, *perform: Any, ask: tuple[Any, ...] = (), standing: tuple[Any, ...] = ()) -> None:
+    def __init__(self, *perform: Any, **says: tuple[Any, ...]) -> None:
         super().__init__()
         self.calls: list[str] = []
-        self._says = {"perform": list(perform), "ask": list(ask), "standing": list(standing)}
+        self._says = {"perform": list(perform), **{call: list(said) for call, said in says.items()}}
 
     async def _next(self, call: str) -> Any:
         self.calls.append(call)
@@ -41,6 +41,10 @@ class Scripted(Bank):
 
     async def ask(self, request: GatewayRequest) -> Outcome | None:
         said: Outcome | None = await self._next("ask")
+        return said
+
+    async def forestall(self, request: GatewayRequest) -> Outcome:
+        said: Outcome = await self._next("forestall")
         return said
 
     async def standing(self, reference: str, currency: str) -> Standing | None:
@@ -99,9 +103,10 @@ async def test_an_outcome_that_nobody_tells_stays_unknown() -> None:
 
 async def test_questions_are_asked_again() -> None:
     stands = Standing(Decimal(1), Decimal(0))
-    gateway = Scripted(ask=(SILENT, None), standing=(BUSY, "hang", stands))
+    gateway = Scripted(ask=(SILENT, None), forestall=(SILENT, NO), standing=(BUSY, "hang", stands))
     resilient = Resilient(gateway, QUICK)
     assert await resilient.ask(REQUEST) is None
+    assert await resilient.forestall(REQUEST) == NO
     assert await resilient.standing("r", "EUR") == stands
     gateway = Scripted(standing=(BUSY, BUSY, SILENT))
     with pytest.raises(GatewayTimeout):

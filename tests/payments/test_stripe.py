@@ -154,6 +154,32 @@ async def test_a_payment_that_stripe_is_not_done_with_stays_unknown(
         await stripe.ask(asked)
 
 
+async def test_what_is_forestalled_is_never_had(stripe: StripeGateway, account: Account) -> None:
+    """Neither by a request that was on its way; what was had before stays."""
+    asked = card()
+    assert await stripe.forestall(asked) == await stripe.forestall(asked) == Declined("canceled")
+    assert account.intents["pi_1"]["status"] == "canceled"
+    assert isinstance(await stripe.perform(asked), Declined)
+    had = card()
+    assert await stripe.perform(had) == await stripe.forestall(had)
+
+
+async def test_what_was_never_begun_need_not_be_forestalled(account: Account) -> None:
+    asked = card()
+    later = StripeGateway(KEY, url=account.url, clock=lambda: asked.requested_at + KEY_LIFE)
+    assert await later.forestall(asked) == Declined("no_intent")
+    assert account.intents == {}
+    await later.aclose()
+
+
+async def test_an_intent_that_is_confirmed_meanwhile_is_not_forestalled(
+    stripe: StripeGateway, account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(account, "cancel", lambda intent: intent)
+    with pytest.raises(GatewayTimeout):
+        await stripe.forestall(card())
+
+
 async def test_when_stripe_may_have_forgotten_the_key_the_intent_is_searched_for(account: Account) -> None:
     """Creating it again would make a second one, and hide that the first was confirmed."""
     asked = card()

@@ -72,6 +72,9 @@ class Teller:
             raise GatewayTimeout("not now")
         return self.outcomes.get(request.operation)
 
+    async def forestall(self, request: GatewayRequest) -> Outcome:
+        return await self.ask(request) or self.outcomes.setdefault(request.operation, Declined("forestalled"))
+
     async def standing(self, reference: str, currency: str) -> Standing | None:
         del reference, currency
         return None
