@@ -20,6 +20,7 @@ from domain.inventory.valuation import (
     plain,
     quantity_of,
     taken,
+    value_of,
     without,
 )
 
@@ -46,7 +47,7 @@ class Timeline:
         self.newest: Layer | None = None
         """The last layer that came in up to then."""
         for step in steps[:here]:
-            self.layers = _after(self.layers, step, currency)
+            self.layers, _ = _after(self.layers, step, currency)
             if step.added:
                 self.newest = step.added[-1]
 
@@ -64,11 +65,16 @@ class Timeline:
             least = min(least, on_hand)
         return plain(least)
 
-    def today(self, layers: Layers) -> Layers:
-        """What there would be now had there been `layers` at the end of the day."""
+    def today(self, layers: Layers) -> tuple[Layers, Decimal]:
+        """What there would be now had there been `layers` at the end of the day, and what all that there was
+        would have been worth when it was worth most, then or at any time since.
+        """
+        value = value_max = value_of(layers)
         for step in self._later:
-            layers = _after(layers, step, self._currency)
-        return layers
+            layers, change = _after(layers, step, self._currency)
+            value += change
+            value_max = max(value_max, value)
+        return layers, value_max
 
 
 def step_in(effective_at: date, added: Layers) -> Step:
@@ -81,9 +87,10 @@ def step_out(effective_at: date, quantity: Decimal) -> Step:
     return Step(effective_at, (), quantity)
 
 
-def _after(layers: Layers, step: Step, currency: str) -> Layers:
+def _after(layers: Layers, step: Step, currency: str) -> tuple[Layers, Decimal]:
+    """What there is after the step, and what it changed in value."""
     used = taken(layers, step.quantity_taken, currency)
-    return joined(without(layers, used), step.added)
+    return joined(without(layers, used), step.added), value_of(step.added) - value_of(used)
 
 
 def _day(step: Step) -> date:

@@ -7,6 +7,7 @@ with its `Booking`.
 DomainError
 ├── InsufficientStock    more is asked for than is available
 ├── SameWarehouse        a transfer goes from one warehouse to another
+├── money.OutOfRange     all that is there would be worth more than any ledger books
 └── and those of `valuation`
 """
 
@@ -40,7 +41,7 @@ from domain.inventory.valuation import (
 )
 from domain.shared.aggregate import Aggregate
 from domain.shared.errors import DomainError
-from domain.shared.money import in_minor_units
+from domain.shared.money import in_minor_units, within_range
 
 
 class InsufficientStock(DomainError):
@@ -117,7 +118,7 @@ class Goods(Aggregate):
         """Take goods in from outside.
 
         Raises:
-            DomainError: quantity or cost cannot be.
+            DomainError: quantity or cost cannot be, or too much would be there.
         """
         quantity = require_positive(quantity)
         value = cost(quantity, unit_cost, shelf.currency)
@@ -136,7 +137,7 @@ class Goods(Aggregate):
         """Follow what somebody counted at the end of the day.
 
         Raises:
-            InsufficientStock: more was taken since than was counted.
+            DomainError: more was taken since than was counted, or too much would be there.
         """
         timeline = self._timeline(shelf, booking)
         layers, newest = (
@@ -164,7 +165,7 @@ class Goods(Aggregate):
         """Send goods to another warehouse, which takes them in at the value that they leave with.
 
         Raises:
-            DomainError: so much is not available, or it is the same warehouse.
+            DomainError: so much is not available, too much would be there, or it is the same warehouse.
         """
         here, there = shelves
         if here.warehouse == there.warehouse:
@@ -195,12 +196,22 @@ class Goods(Aggregate):
         goods: Sequence[tuple[Decimal, Decimal]],
         **told: Any,
     ) -> None:
-        """Take in `goods`, given as quantities with their values."""
+        """Take in `goods`, given as quantities with their values.
+
+        No amount of a movement is more than the stock was worth on one of its days, and what leaves never
+        makes it worth more on any. So this is the one place to keep all of them within what ledgers book,
+        and nothing is kept from leaving.
+        """
         added = numbered(goods, shelf.valuation, self.layers_made)
         timeline = self._timeline(shelf, booking)
+        if timeline is None:
+            within_range(self.value + value_of(added))
+            self._moved(event, shelf, booking, added, **told)
+            return
+        layers, value_max = timeline.today(joined(timeline.layers, added))
+        within_range(value_max)
         self._moved(event, shelf, booking, added, **told)
-        if timeline is not None:
-            self._revalue(event, shelf, booking, timeline.today(joined(timeline.layers, added)))
+        self._revalue(event, shelf, booking, layers)
 
     def _remove(
         self,
@@ -222,7 +233,7 @@ class Goods(Aggregate):
             used = taken(self.layers, quantity, shelf.currency)
         else:
             used = taken(timeline.layers, quantity, shelf.currency)
-            left = timeline.today(without(timeline.layers, used))
+            left, _ = timeline.today(without(timeline.layers, used))
             # Revalued first: what it uses may be gone since, and is among the layers again then.
             self._revalue(event, shelf, booking, joined(used, left))
         self._moved(event, shelf, booking, used, out=True, **told)

@@ -127,7 +127,7 @@ class Stock(Goods):
         """Take goods back, at the cost of the delivery that the booking's reference names.
 
         Raises:
-            DomainError: there was no such delivery, or of less.
+            DomainError: there was no such delivery, or of less, or too much would be there.
         """
         quantity = require_positive(quantity)
         delivery = found(self.deliveries, booking.reference) or happened.delivery(

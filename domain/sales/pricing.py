@@ -24,12 +24,11 @@ from decimal import ROUND_HALF_EVEN, Context, Decimal
 from typing import ClassVar, Final
 
 from domain.shared.errors import DomainError
-from domain.shared.money import OutOfRange, in_minor_units, minor_units
+from domain.shared.money import in_minor_units, minor_units, within_range
 
 LINES_MAX: Final = 1000
 
 _ZERO: Final = Decimal(0)
-_AMOUNT_LIMIT: Final = Decimal(10) ** 15
 # Wide enough for any amount times quantity times rate: nothing is rounded before `rounded` does it.
 _WIDE: Final = Context(prec=80, rounding=ROUND_HALF_EVEN)
 
@@ -206,17 +205,6 @@ def rounded(exact: Decimal, currency: str) -> Decimal:
 def plain(quantity: Decimal) -> Decimal:
     """The same quantity in its only form, without zeros after the last decimal: 2.50 as 2.5."""
     return Decimal(f"{quantity.normalize(_WIDE):f}")
-
-
-def within_range(amount: Decimal) -> Decimal:
-    """The amount itself, if it has at most 15 digits before the point, as all amounts have.
-
-    Raises:
-        OutOfRange: it has more.
-    """
-    if amount >= _AMOUNT_LIMIT:
-        raise OutOfRange(f"{amount:f} is more than any ledger books.", amount=f"{amount:f}")
-    return amount
 
 
 def require_positive(sku: str, quantity: Decimal) -> None:

@@ -4,7 +4,7 @@ DomainError
 └── MoneyError
     ├── UnknownCurrency   not an active code of ISO 4217
     ├── TooManyDecimals   finer than the currency's minor unit: rounding is the caller's decision, never ours
-    ├── OutOfRange        NaN, infinite, or more digits than any books need
+    ├── OutOfRange        NaN, infinite, or more than any ledger books
     └── CurrenciesDiffer  EUR and USD do not add up
 """
 
@@ -44,6 +44,10 @@ _MINOR_UNIT: Final = {code: Decimal(1).scaleb(-units) for code, units in CURRENC
 _EXACT: Final = Context(prec=24, traps=[Inexact, InvalidOperation])
 
 
+AMOUNT_LIMIT: Final = Decimal(10) ** 15
+"""What a ledger books is below it: amounts have at most 15 digits before the point."""
+
+
 class MoneyError(DomainError):
     """An amount that cannot be."""
 
@@ -61,7 +65,7 @@ class TooManyDecimals(MoneyError):
 
 
 class OutOfRange(MoneyError):
-    """The amount is NaN, infinite, or wider than 24 digits."""
+    """The amount is NaN, infinite, or wider than 24 digits, or more than any ledger books."""
 
     code: ClassVar[str] = "money.out_of_range"
 
@@ -114,6 +118,18 @@ def in_minor_units(amount: Decimal, currency: str) -> Decimal:
 def amount_text(amount: Decimal, currency: str) -> str:
     """The amount in plain digits with exactly the currency's decimals: "1130.00"."""
     return f"{in_minor_units(amount, currency):f}"
+
+
+def within_range(amount: Decimal) -> Decimal:
+    """The amount itself, if it is below `AMOUNT_LIMIT`.
+
+    Raises:
+        OutOfRange: it is not.
+    """
+    if amount >= AMOUNT_LIMIT:
+        detail = f"{amount:f} is more than any ledger books, which is below {AMOUNT_LIMIT:f}."
+        raise OutOfRange(detail, amount=f"{amount:f}")
+    return amount
 
 
 @dataclass(frozen=True, slots=True, order=False)

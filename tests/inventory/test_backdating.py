@@ -160,6 +160,23 @@ def test_what_came_last_came_last_by_its_day():
     assert kept.value == Decimal("2.00")
 
 
+def test_what_comes_late_may_be_too_much_for_its_day():
+    """Although what there is now would not be. A late issue would have to book what was there then."""
+    kept, dear = stock(), Decimal(10**15 - 1)
+    kept.receive(shelf(), booking(kept, 1), Decimal(1), dear)
+    kept.issue(shelf(), booking(kept, 5), Decimal(1))
+    with pytest.raises(DomainError) as refusal:
+        kept.receive(shelf(), booking(kept, 4), Decimal(1), Decimal(1))
+    assert (refusal.value.code, refusal.value.data) == (
+        "money.out_of_range",
+        {"amount": "1000000000000000.00"},
+    )
+    assert kept.on_hand == kept.value == 0
+    kept.receive(shelf(), booking(kept, 5), Decimal(1), dear)
+    kept.receive(shelf(), booking(kept, 4), Decimal(1), Decimal(0))
+    assert kept.value == dear
+
+
 def test_a_late_transfer_leaves_at_what_it_was_worth_then():
     """What the difference is to the goods that stayed is told where they are."""
     here, there = stock(), stock()

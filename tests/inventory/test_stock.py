@@ -284,16 +284,55 @@ def test_old_deliveries_are_looked_up_in_the_past():
     assert replayed(kept) == kept
 
 
-def test_there_is_an_end_to_what_stock_can_be_worth():
-    kept = stocked(("999999999999", "999999999.99"))
-    much, dear = Decimal(999999999999), Decimal("9999999999.99")
+MOST = "999999999999999.99"
+"""That ledgers book."""
 
-    def receive() -> None:
-        for _ in range(99):
-            kept.receive(shelf(), booking(kept), much, dear)
 
-    assert refused(receive).code == "money.out_of_range"
-    assert kept.value == sum(each.value for each in kept.layers)
+def receive_a_cent(kept: Stock) -> None:
+    kept.receive(shelf(), booking(kept), Decimal(1), Decimal("0.01"))
+
+
+def receive_much(kept: Stock) -> None:
+    kept.receive(shelf(), booking(kept), Decimal(1000), Decimal(999999999999999))
+
+
+def count_another(kept: Stock) -> None:
+    kept.count(shelf(), booking(kept), kept.on_hand + 1, "found")
+
+
+def take_a_cent_back(kept: Stock) -> None:
+    kept.take_back(shelf(), booking(kept, 1, "R"), Decimal(1))
+
+
+def send_a_cent(kept: Stock) -> None:
+    here, shelves = stocked(("1", "0.01")), (shelf(warehouse="annex"), shelf())
+    here.transfer(kept, shelves, (booking(here), booking(kept)), Decimal(1), UUID(int=1))
+
+
+@pytest.mark.parametrize(
+    ("come_in", "worth"),
+    [
+        (receive_a_cent, "1000000000000000.00"),
+        (receive_much, "1000999999999998999.99"),
+        (count_another, "1999999999999999.98"),
+        (take_a_cent_back, "1000000000000000.00"),
+        (send_a_cent, "1000000000000000.00"),
+    ],
+)
+def test_all_that_is_there_is_worth_no_more_than_ledgers_book(come_in: Callable[[Stock], object], worth: str):
+    """What would make it more does not come in; what is there may always leave."""
+    kept = stocked(("1", "0.01"))
+    kept.reserve(shelf(), "R", Decimal(1), order_id=None, expires_at=None)
+    kept.ship(shelf(), booking(kept, 1, "R"), "R")
+    kept.receive(shelf(), booking(kept), Decimal(1), Decimal(MOST))
+    before = len(kept.pending_events)
+    refusal = refused(lambda: come_in(kept))
+    assert refusal.code == "money.out_of_range"
+    assert refusal.data == {"amount": worth}
+    assert refusal.detail.endswith("below 1000000000000000.")
+    assert len(kept.pending_events) == before
+    kept.issue(shelf(), booking(kept), Decimal(1))
+    assert kept.value == 0
 
 
 def test_state_does_not_grow_with_what_has_been():

@@ -6,6 +6,7 @@ from contextlib import suppress
 from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -21,11 +22,16 @@ from commands.inventory import (
     ShipReservation,
     TransferStock,
 )
+from domain.inventory.stock import Stock
+from domain.inventory.stock_events import Movement
+from domain.inventory.valuation import Valuation
 from domain.shared.errors import DomainError
+from domain.shared.money import OutOfRange
 from erp.stock_books import TYPES, Difference, SetAside, StockBooks
 from eventstore.leaf import StoredEvent
 from sagas.base import SagaStatus
-from sagas.inventory_voucher import InventoryVoucher
+from sagas.inventory_voucher import InventoryVoucher, voucher
+from tests.inventory.shelf import booking, shelf, stock
 from tests.sagas.orders.office import NORTH, Office, books, item, receive
 
 D = Decimal
@@ -244,3 +250,64 @@ def test_the_accounts_say_what_the_stock_is_worth(history: list[tuple[Any, ...]]
         assert office.balance("inventory") == sum(each.value for each in values)
 
     asyncio.run(run())
+
+
+BOOKED: dict[str, type[Any]] = {each.TOPIC: each for each in InventoryVoucher.STARTS}
+"""As they are read from the log, by their names."""
+
+dear_actions = st.one_of(
+    st.tuples(
+        st.just("receive"),
+        st.integers(1, 5),
+        st.sampled_from(["999999999999999.99", "400000000000000.01", "0.01", "0.00"]),
+    ),
+    st.tuples(st.sampled_from(["issue", "count", "send", "ship", "take back"]), st.integers(1, 5)),
+)
+
+
+def asked(kept: Stock, other: Stock, valuation: Valuation, day: int, action: tuple[Any, ...]) -> None:
+    name, quantity = action[0], D(action[1])
+    here, there = shelf(valuation), shelf(valuation, warehouse="annex")
+    booked = booking(kept, day, "R")
+    match name:
+        case "receive":
+            kept.receive(here, booked, quantity, D(action[2]))
+        case "issue":
+            kept.issue(here, booked, quantity)
+        case "count":
+            kept.count(here, booked, quantity, "count")
+        case "send":
+            kept.transfer(other, (here, there), (booked, booking(other, day)), quantity, UUID(int=1))
+        case "ship":
+            kept.reserve(here, "R", quantity, order_id=None, expires_at=None)
+            kept.ship(here, booked, "R")
+        case "take back":
+            kept.take_back(here, booked, quantity)
+
+
+@given(
+    valuation=st.sampled_from(Valuation),
+    history=st.lists(st.tuples(st.booleans(), st.integers(1, 5), dear_actions), max_size=20),
+)
+def test_whatever_moves_has_a_voucher(
+    valuation: Valuation, history: list[tuple[bool, int, tuple[Any, ...]]]
+) -> None:
+    """However dear, and on whatever day; and being dear keeps nothing from leaving."""
+    stocks = [stock(), stock()]
+    for is_other, day, action in history:
+        # What is refused changes nothing.
+        tried = [each.editable_copy() for each in stocks]
+        for each, before in zip(tried, stocks, strict=True):
+            each.pending_events.extend(before.pending_events)
+        try:
+            asked(tried[is_other], tried[not is_other], valuation, day, action)
+        except OutOfRange:
+            assert action[0] not in {"issue", "ship"}
+            continue
+        except DomainError:
+            continue
+        for each, before in zip(tried, stocks, strict=True):
+            for event in list(each.pending_events)[len(before.pending_events) :]:
+                if isinstance(event, Movement) and event.TOPIC in BOOKED and event.value_change:
+                    voucher(BOOKED[event.TOPIC](**vars(event)))
+        stocks = tried
