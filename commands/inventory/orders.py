@@ -1,7 +1,8 @@
 """What an order does to the stock of all its skus at once, in one append: commands and handlers.
 
 No route leads here: these are steps of the processes that carry an order through. An order's reservation
-bears the order's id in the stock of each sku, and its deliveries are named `<order>/<shipment>`.
+bears the order's id in the stock of each sku, and its deliveries are named `<order>/<shipment>`. Days are not
+held against today: whoever told the order of them did that, maybe by a clock that is ahead.
 """
 
 from collections.abc import Iterable, Mapping
@@ -13,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from commands.bus import Command, Handler, Work
 from commands.fields import BusinessDate, FixedPermission, NaturalKey, QuantityText, Reason
-from commands.inventory.booking import book, find_shelf
+from commands.inventory.booking import book_on, find_shelf
 from commands.inventory.reservations import ExpiresIn, as_answered
 from domain.inventory.reservations import ReservationNotFound
 from domain.inventory.stock import Stock, stock_id
@@ -119,7 +120,7 @@ async def ship_order(command: ShipOrder, work: Work) -> Stock:
     delivery = f"{command.order_id}/{command.shipment}"
     for sku, stock in stocks.items():
         shelf = await find_shelf(work, command.warehouse, sku)
-        booking = await book(work, stock, command.effective_at, delivery)
+        booking = await book_on(work, stock, command.effective_at or work.today, delivery)
         stock.ship(shelf, booking, command.order_id, quantities[sku])
     return next(iter(stocks.values()))
 
@@ -131,7 +132,8 @@ async def return_order(command: ReturnOrder, work: Work) -> Stock:
     delivery = f"{command.order_id}/{command.shipment}"
     for sku, stock in stocks.items():
         shelf = await find_shelf(work, command.warehouse, sku)
-        booking = await book(work, stock, command.effective_at, delivery, delivery=delivery)
+        day = command.effective_at or work.today
+        booking = await book_on(work, stock, day, delivery, delivery=delivery)
         stock.take_back(shelf, booking, quantities[sku])
     return next(iter(stocks.values()))
 

@@ -70,7 +70,7 @@ class Insider:
         self._recorded = 0
         self._pair = ("1122", "6001")
         self._payments = cycle(payments(books, 200))
-        self._stockroom = Stockroom(self._drafter, LAST_DAY)
+        self._stockroom = Stockroom(self._drafter)
         self._shop = Shop(self._drafter)
         # Periods close in order: whatever is closed here, this one stays open.
         books.ok("POST", "/v1/finance/fiscal-years", json={"year": 2299, "start": "2299-01-01"})

@@ -226,13 +226,17 @@ async def test_if_match_is_about_the_stock(company: Company):
     await company.given(*STOCKED).when(issue("1"), expected_version=1).refused("version_mismatch")
 
 
-async def test_a_future_movement_is_one_that_others_are_dated_back_to(company: Company):
-    """Nobody is kept from recording what is known to come."""
-    await (
-        company.given(*WAREHOUSE, receive("10", "5.00", "2026-03-01"))
-        .when(issue("1"))
-        .refused("inventory.insufficient_stock")
-    )
-    await company.when(issue("1", "2026-03-02")).then(
-        happened(Stock.Issued), happened(Stock.ReorderPointReached)
-    )
+@pytest.mark.parametrize(
+    "command",
+    [
+        receive("1", day="2026-02-11"),
+        issue("1", "2026-02-11"),
+        adjust("1", "2026-02-11"),
+        transfer("1", "2026-02-11"),
+    ],
+    ids=topic,
+)
+async def test_nothing_moves_on_a_day_that_is_still_to_come(company: Company, command: Command):
+    """Or what is not there yet would be sold."""
+    refusal = await company.given(*STOCKED).when(command).refused("inventory.day_in_future")
+    assert refusal.data == {"date": "2026-02-11", "today": "2026-02-10"}

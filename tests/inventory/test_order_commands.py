@@ -1,5 +1,6 @@
 """What an order does to the stock of all its skus, through bus and store."""
 
+from datetime import date
 from decimal import Decimal
 
 import pytest
@@ -136,6 +137,16 @@ async def test_a_shipment_reduces_the_reservation(company: Company):
         )
     )
     assert await on_hand(company, "A1") == [17, 16]
+
+
+async def test_a_shipment_may_be_of_a_day_that_has_come_by_another_clock_only(company: Company):
+    tomorrow = date(2026, 2, 11)
+    shipped = ship_order(A1="3").model_copy(update={"effective_at": tomorrow})
+    returned = return_order(A1="1").model_copy(update={"effective_at": tomorrow})
+    history = (*BOTH, reserve_order(A1="4"))
+    await company.given(*history).when(shipped).then(happened(Stock.Shipped, effective_at=tomorrow))
+    company.store.recorded.clear()
+    await company.when(returned).then(happened(Stock.Returned, effective_at=tomorrow))
 
 
 async def test_no_more_is_shipped_than_is_reserved(company: Company):

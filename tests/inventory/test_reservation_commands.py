@@ -206,6 +206,20 @@ async def test_nothing_is_delivered_or_comes_back_in_a_closed_period(company: Co
     await company.given(*history).when(command).refused("finance.period_closed")
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        SHIP.model_copy(update={"effective_at": datetime(2026, 2, 11, tzinfo=UTC).date()}),
+        give_back("1", effective_at="2026-02-11"),
+    ],
+    ids=topic,
+)
+async def test_nothing_is_delivered_or_comes_back_on_a_day_that_is_still_to_come(
+    company: Company, command: Command
+):
+    await company.given(*STOCKED, reserve("4")).when(command).refused("inventory.day_in_future")
+
+
 @pytest.mark.parametrize("command", [RELEASE, SHIP], ids=topic)
 async def test_what_happens_twice_under_one_key_happens_once(company: Company, command: Command):
     await company.given(*STOCKED, reserve("4")).when(command).repeated()
