@@ -92,12 +92,14 @@ async def reserve_order(command: ReserveOrder, work: Work) -> Stock:
     stocks = await _stocks(work, command.warehouse, quantities)
     expires_in_s = command.expires_in_s
     expires_at = None if expires_in_s is None else work.now + timedelta(seconds=expires_in_s)
+    promises = []
     for sku, stock in stocks.items():
         shelf = await find_shelf(work, command.warehouse, sku)
-        stock.reserve(
+        made = stock.reserve(
             shelf, command.order_id, quantities[sku], order_id=command.order_id, expires_at=expires_at
         )
-    return as_answered(next(iter(stocks.values())), command.order_id)
+        promises.append(made)
+    return as_answered(next(iter(stocks.values())), promises[0])
 
 
 async def release_order(command: ReleaseOrder, work: Work) -> Stock:

@@ -11,6 +11,7 @@ from commands.bus import Command, Handler, Work
 from commands.fields import BusinessDate, NaturalKey, QuantityText, Reason
 from commands.inventory.booking import book, find_shelf
 from commands.inventory.movements import StockCommand
+from domain.inventory.reservations import Reservation
 from domain.inventory.stock import Stock, stock_id
 
 YEAR_S: Final = 366 * 24 * 60 * 60
@@ -75,14 +76,14 @@ async def reserve_stock(command: ReserveStock, work: Work) -> Stock:
     stock = await work.edit(Stock, stock_id(work.tenant, command.warehouse, command.sku))
     shelf = await find_shelf(work, command.warehouse, command.sku)
     expires_in_s = command.expires_in_s
-    stock.reserve(
+    made = stock.reserve(
         shelf,
         command.reservation_id,
         Decimal(command.quantity),
         order_id=command.order_id,
         expires_at=None if expires_in_s is None else work.now + timedelta(seconds=expires_in_s),
     )
-    return as_answered(stock, command.reservation_id)
+    return as_answered(stock, made)
 
 
 async def release_reservation(command: ReleaseReservation, work: Work) -> Stock:
@@ -118,10 +119,10 @@ async def return_stock(command: ReturnStock, work: Work) -> Stock:
     return stock
 
 
-def as_answered(stock: Stock, reservation_id: str) -> Stock:
+def as_answered(stock: Stock, made: Reservation) -> Stock:
     """The stock at the version that whoever made this reservation was told, for the answer."""
     told = stock.editable_copy()
-    told.version = stock.reservation(reservation_id).version
+    told.version = made.version
     return told
 
 

@@ -9,7 +9,7 @@ DomainError
 └── ReturnExceedsDelivery   more comes back than was delivered
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from typing import ClassVar, Final
@@ -22,7 +22,7 @@ DELIVERIES_REMEMBERED_MAX: Final = 200
 
 
 class ReservationExists(DomainError):
-    """The id is taken by a reservation of something else."""
+    """The id is taken by a reservation of something else, which may have been shipped."""
 
     code: ClassVar[str] = "inventory.reservation_exists"
 
@@ -75,26 +75,36 @@ class Reservation:
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """What was shipped under one reference and has not come back, at the cost that it left with."""
+    """What was shipped under one reference and has not come back, at the cost that it left with.
+
+    Attributes:
+        fulfils: the reservation, if nothing was left to be shipped of it.
+    """
 
     reference: str
     reservation_id: str
     order_id: str | None
     quantity: Decimal
     value: Decimal
+    fulfils: Reservation | None = None
 
-    def changed(self, quantity: Decimal, value: Decimal) -> "Delivery":
+    def changed(self, quantity: Decimal, value: Decimal, fulfils: Reservation | None = None) -> "Delivery":
         """The same with so much more of it, or less."""
-        return Delivery(
-            self.reference,
-            self.reservation_id,
-            self.order_id,
-            plain(self.quantity + quantity),
-            self.value + value,
+        return replace(
+            self,
+            quantity=plain(self.quantity + quantity),
+            value=self.value + value,
+            fulfils=fulfils or self.fulfils,
         )
 
 
 Deliveries = tuple[Delivery, ...]
+
+
+def fulfilled(deliveries: Deliveries, reservation_id: str) -> Reservation | None:
+    """The reservation of this id, if they are all of it."""
+    made = (each.fulfils for each in deliveries if each.reservation_id == reservation_id)
+    return next(filter(None, made), None)
 
 
 def found(deliveries: Deliveries, reference: str) -> Delivery | None:
@@ -105,6 +115,8 @@ def found(deliveries: Deliveries, reference: str) -> Delivery | None:
 def changed(deliveries: Deliveries, change: Delivery) -> Deliveries:
     """With the change applied to the delivery of its reference, which need not be among them."""
     return tuple(
-        each.changed(change.quantity, change.value) if each.reference == change.reference else each
+        each.changed(change.quantity, change.value, change.fulfils)
+        if each.reference == change.reference
+        else each
         for each in deliveries
     )

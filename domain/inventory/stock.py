@@ -17,6 +17,7 @@ from domain.inventory.reservations import (
     ReservationNotFound,
     ReturnExceedsDelivery,
     found,
+    fulfilled,
 )
 from domain.inventory.valuation import quantity_text, require_positive, share
 from domain.shared.ids import natural_id
@@ -29,6 +30,7 @@ class Stock(Goods):
     """An item in a warehouse."""
 
     TOPIC = "inventory.stock"
+    STATE_VERSION = 2
 
     Received = happened.Received
     Issued = happened.Issued
@@ -51,20 +53,20 @@ class Stock(Goods):
         *,
         order_id: str | None,
         expires_at: datetime | None,
-    ) -> None:
-        """Promise goods; nothing happens when the same was promised already.
+    ) -> Reservation:
+        """Promise goods; nothing happens when the same was promised already, also when it has been shipped.
 
         Raises:
             DomainError: so much is not available, or the id is taken by another promise.
         """
         quantity = require_positive(quantity)
-        made = self.reservations.get(reservation_id)
+        made = self.reservations.get(reservation_id) or fulfilled(self.deliveries, reservation_id)
         if made is not None:
             told = (made.quantity_reserved, made.order_id, made.expires_at is None)
             if told != (quantity, order_id, expires_at is None):
                 detail = f"Reservation {reservation_id} exists already, and is another one."
                 raise ReservationExists(detail, reservation_id=reservation_id)
-            return
+            return made
         self._require_available(shelf, quantity, self.available)
         before = self.available
         self.trigger_event(
@@ -77,6 +79,7 @@ class Stock(Goods):
             expires_at=expires_at,
         )
         self._watch(shelf, before)
+        return self.reservation(reservation_id)
 
     def release(self, reservation_id: str, reason: str) -> None:
         """Take the rest of a promise back.

@@ -5,6 +5,7 @@ there is after it. Readers need no arithmetic.
 """
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
@@ -79,9 +80,14 @@ class Shipped(Movement):
         """Fulfil the reservation, and remember at what cost."""
         super().apply(aggregate)
         stock = aggregate
-        _reduce(stock, self.reservation_id, -self.quantity_change)
+        left = _reduce(stock, self.reservation_id, -self.quantity_change)
         shipped = Delivery(
-            self.reference, self.reservation_id, self.order_id, -self.quantity_change, -self.value_change
+            self.reference,
+            self.reservation_id,
+            self.order_id,
+            -self.quantity_change,
+            -self.value_change,
+            left if left.quantity == 0 else None,
         )
         if found(stock.deliveries, self.reference) is not None:
             stock.deliveries = changed(stock.deliveries, shipped)
@@ -225,19 +231,18 @@ class ReorderPointReached(Aggregate.Event):
                 stock.reservations = {**stock.reservations, reservation_id: made}
 
 
-def _reduce(stock: Any, reservation_id: str, quantity: Decimal) -> None:
-    """Promise so much less under this id; a promise of nothing is none."""
-    made = stock.reservations[reservation_id]
+def _reduce(stock: Any, reservation_id: str, quantity: Decimal) -> Reservation:
+    """Promise so much less under this id, and return what is left; a promise of nothing is none."""
+    made: Reservation = stock.reservations[reservation_id]
     others = dict(stock.reservations)
-    left = plain(made.quantity - quantity)
-    if left == 0:
+    left = replace(made, quantity=plain(made.quantity - quantity))
+    if left.quantity == 0:
         del others[reservation_id]
     else:
-        others[reservation_id] = Reservation(
-            left, made.quantity_reserved, made.order_id, made.expires_at, made.version
-        )
+        others[reservation_id] = left
     stock.reservations = others
     stock.reserved = plain(stock.reserved - quantity)
+    return left
 
 
 def steps(past: Iterable[Aggregate.Event]) -> Iterator[Step]:

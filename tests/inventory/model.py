@@ -30,6 +30,8 @@ class Paper:
     averages: bool
     records: list[Record] = field(default_factory=list)
     reserved: dict[str, Decimal] = field(default_factory=dict)
+    promised: dict[str, Decimal] = field(default_factory=dict)
+    """What was reserved under each id, until that is free again."""
     delivered: dict[str, list[Decimal]] = field(default_factory=dict)
 
     def in_order(self) -> list[Record]:

@@ -55,14 +55,15 @@ async def test_goods_are_reserved(company: Company):
     assert [stock.on_hand, stock.reserved, stock.available] == [20, 4, 16]
 
 
-async def test_the_same_reservation_is_the_same_answer(company: Company):
+@pytest.mark.parametrize("since", [receive("1"), SHIP], ids=topic)
+async def test_the_same_reservation_is_the_same_answer(company: Company, since: Command):
     """Also after the stock went on, and when the first one was the last straw."""
     first = (
         await company.given(*STOCKED)
         .when(reserve("12"))
         .then(happened(Stock.Reserved, expires_at=None), happened(Stock.ReorderPointReached))
     )
-    await company.execute(receive("1"))
+    await company.execute(since)
     company.store.recorded.clear()
     again = await company.execute(reserve("12.0"))
     assert company.store.recorded == []
@@ -75,8 +76,10 @@ async def test_the_same_reservation_is_the_same_answer(company: Company):
     )
 
 
-async def test_another_reservation_has_another_id(company: Company):
-    await company.given(*STOCKED, reserve("4")).when(reserve("5")).refused("inventory.reservation_exists")
+@pytest.mark.parametrize("since", [(), (SHIP,)], ids=["reserved", "shipped"])
+async def test_another_reservation_has_another_id(company: Company, since: tuple[Command, ...]):
+    history = (*STOCKED, reserve("4"), *since)
+    await company.given(*history).when(reserve("5")).refused("inventory.reservation_exists")
 
 
 async def test_no_more_is_reserved_than_is_available(company: Company):

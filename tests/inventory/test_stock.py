@@ -8,7 +8,7 @@ from uuid import UUID
 
 import pytest
 
-from domain.inventory.reservations import DELIVERIES_REMEMBERED_MAX
+from domain.inventory.reservations import DELIVERIES_REMEMBERED_MAX, Reservation
 from domain.inventory.stock import Stock, stock_id
 from domain.inventory.valuation import Valuation
 from domain.shared.aggregate import event_data
@@ -176,6 +176,43 @@ def test_the_same_promise_is_made_once():
         assert (refusal.code, refusal.data) == ("inventory.reservation_exists", {"reservation_id": "R"})
 
 
+def test_a_promise_that_was_kept_is_not_made_again():
+    """Not even when all of it came back, as long as the delivery is remembered."""
+    kept = stocked(("1000", "5"))
+
+    def promise(quantity: str = "4") -> Reservation:
+        return kept.reserve(shelf(), "O", Decimal(quantity), order_id="O", expires_at=NOON)
+
+    made = promise()
+    kept.ship(shelf(), booking(kept, 1, "O/1"), "O", Decimal(3))
+    kept.ship(shelf(), booking(kept, 1, "O/2"), "O", Decimal(1))
+    kept.take_back(shelf(), booking(kept, 1, "O/2"), Decimal(1))
+    recorded = len(kept.pending_events)
+    assert promise().version == made.version == 2
+    assert len(kept.pending_events) == recorded
+    refusal = refused(lambda: promise("3"))
+    assert (refusal.code, refusal.data) == ("inventory.reservation_exists", {"reservation_id": "O"})
+    assert refused(lambda: kept.release("O", "")).code == "inventory.reservation_not_found"
+    assert replayed(kept) == kept
+    for number in range(DELIVERIES_REMEMBERED_MAX):
+        kept.reserve(shelf(), f"R{number}", Decimal(1), order_id=None, expires_at=None)
+        kept.ship(shelf(), booking(kept, 1, f"R{number}"), f"R{number}")
+    assert promise("3").quantity == 3
+
+
+def test_what_was_promised_in_vain_may_be_promised_again():
+    """Also when a part of it was shipped."""
+    kept = stocked(("10", "5"))
+    kept.reserve(shelf(), "O", Decimal(4), order_id="O", expires_at=NOON)
+    kept.ship(shelf(), booking(kept, 1, "O/1"), "O", Decimal(3))
+    kept.expire("O", NOON)
+    kept.reserve(shelf(), "O", Decimal(4), order_id="O", expires_at=None)
+    kept.release("O", "changed its mind")
+    kept.reserve(shelf(), "O", Decimal(2), order_id="O", expires_at=None)
+    assert kept.on_hand == 7
+    assert kept.available == 5
+
+
 def test_a_promise_remembers_the_version_that_it_was_answered_with():
     """With what was told because of it, and not what came later."""
     kept = stocked(("10", "5"))
@@ -248,11 +285,11 @@ def test_what_comes_back_comes_back_at_the_cost_that_it_left_with():
 
 
 def test_what_is_shipped_under_one_reference_is_one_delivery():
-    """An id may be used again when its reservation has gone."""
     kept = stocked(("2", "5"), ("2", "6"))
+    kept.reserve(shelf(), "R", Decimal(4), order_id=None, expires_at=None)
     for _ in range(2):
-        kept.reserve(shelf(), "R", Decimal(2), order_id=None, expires_at=None)
-        kept.ship(shelf(), booking(kept, 1, "R"), "R")
+        kept.ship(shelf(), booking(kept, 1, "R"), "R", Decimal(2))
+    assert len(kept.deliveries) == 1
     kept.take_back(shelf(), booking(kept, 2, "R"), Decimal(4))
     assert last(kept)["value_change"] == Decimal("22.00")
 

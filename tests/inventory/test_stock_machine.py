@@ -22,7 +22,7 @@ places = st.sampled_from(["main", "annex"])
 days = st.integers(1, 9)
 quantities = st.integers(1, 40).map(lambda quarters: Decimal(quarters) / 4)
 costs = st.integers(0, 999).map(lambda cents: Decimal(cents) / 100)
-orders = st.sampled_from(["o1", "o2", "o3"])
+orders = st.sampled_from([f"o{number}" for number in range(8)])
 
 
 class Warehouses(RuleBasedStateMachine):
@@ -113,20 +113,20 @@ class Warehouses(RuleBasedStateMachine):
     @rule(place=places, order=orders, quantity=quantities)
     def reserve(self, place: str, order: str, quantity: Decimal) -> None:
         kept, here, paper = self.at(place)
-        if order in paper.reserved:
-            return
-        allowed = quantity <= paper.available
+        is_new = order not in paper.promised
+        allowed = quantity <= paper.available if is_new else quantity == paper.promised[order]
         assert allowed == self.done(
             lambda: kept.reserve(here, order, quantity, order_id=order, expires_at=None)
         )
-        if allowed:
-            paper.reserved[order] = quantity
+        if allowed and is_new:
+            paper.promised[order] = paper.reserved[order] = quantity
 
     @rule(place=places, order=orders)
     def release(self, place: str, order: str) -> None:
         kept, _, paper = self.at(place)
         assert (order in paper.reserved) == self.done(lambda: kept.release(order, "changed its mind"))
-        paper.reserved.pop(order, None)
+        if paper.reserved.pop(order, None) is not None:
+            del paper.promised[order]
 
     @precondition(lambda self: any(paper.reserved for paper in self.papers.values()))
     @rule(data=st.data(), day=days, quantity=quantities | st.none())
