@@ -10,7 +10,7 @@ DomainError
 """
 
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from typing import ClassVar, Final
 
@@ -78,24 +78,30 @@ class Delivery:
     """What was shipped under one reference and has not come back, at the cost that it left with.
 
     Attributes:
+        shipped_on: the first day on which some of it left.
         fulfils: the reservation, if nothing was left to be shipped of it.
     """
 
     reference: str
     reservation_id: str
     order_id: str | None
+    shipped_on: date
     quantity: Decimal
     value: Decimal
     fulfils: Reservation | None = None
 
-    def changed(self, quantity: Decimal, value: Decimal, fulfils: Reservation | None = None) -> "Delivery":
-        """The same with so much more of it, or less."""
+    def followed_by(self, more: "Delivery") -> "Delivery":
+        """Both, under one reference."""
         return replace(
-            self,
-            quantity=plain(self.quantity + quantity),
-            value=self.value + value,
-            fulfils=fulfils or self.fulfils,
+            more,
+            shipped_on=min(self.shipped_on, more.shipped_on),
+            quantity=plain(self.quantity + more.quantity),
+            value=self.value + more.value,
         )
+
+    def without(self, quantity: Decimal, value: Decimal) -> "Delivery":
+        """The rest, when so much has come back."""
+        return replace(self, quantity=plain(self.quantity - quantity), value=self.value - value)
 
 
 Deliveries = tuple[Delivery, ...]
@@ -112,11 +118,15 @@ def found(deliveries: Deliveries, reference: str) -> Delivery | None:
     return next((each for each in deliveries if each.reference == reference), None)
 
 
-def changed(deliveries: Deliveries, change: Delivery) -> Deliveries:
-    """With the change applied to the delivery of its reference, which need not be among them."""
+def shipped(deliveries: Deliveries, more: Delivery) -> Deliveries:
+    """With another one, which may be a part of one of them."""
+    if found(deliveries, more.reference) is None:
+        return (*deliveries, more)
+    return tuple(each.followed_by(more) if each.reference == more.reference else each for each in deliveries)
+
+
+def returned(deliveries: Deliveries, reference: str, quantity: Decimal, value: Decimal) -> Deliveries:
+    """With so much of the one of this reference come back, which need not be among them."""
     return tuple(
-        each.changed(change.quantity, change.value, change.fulfils)
-        if each.reference == change.reference
-        else each
-        for each in deliveries
+        each.without(quantity, value) if each.reference == reference else each for each in deliveries
     )

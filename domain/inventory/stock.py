@@ -6,6 +6,7 @@ from typing import Final
 from uuid import UUID
 
 from domain.inventory import stock_events as happened
+from domain.inventory.days import require_left
 from domain.inventory.goods import Booking, Goods
 from domain.inventory.item import Shelf
 from domain.inventory.reservations import (
@@ -30,7 +31,7 @@ class Stock(Goods):
     """An item in a warehouse."""
 
     TOPIC = "inventory.stock"
-    STATE_VERSION = 2
+    STATE_VERSION = 3
 
     Received = happened.Received
     Issued = happened.Issued
@@ -130,7 +131,7 @@ class Stock(Goods):
         """Take goods back, at the cost of the delivery that the booking's reference names.
 
         Raises:
-            DomainError: there was no such delivery, or of less, or too much would be there.
+            DomainError: there was no such delivery by then, or of less, or too much would be there.
         """
         quantity = require_positive(quantity)
         delivery = found(self.deliveries, booking.reference) or happened.delivery(
@@ -149,6 +150,7 @@ class Stock(Goods):
                 returnable=returnable,
                 requested=requested,
             )
+        require_left(delivery.shipped_on, booking.effective_at)
         value = share(delivery.value, quantity, delivery.quantity, shelf.currency)
         self._add(
             happened.Returned,

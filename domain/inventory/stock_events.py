@@ -14,12 +14,14 @@ from uuid import UUID
 from domain.inventory.backdating import Step, step_in, step_out
 from domain.inventory.reservations import (
     DELIVERIES_REMEMBERED_MAX,
+    Deliveries,
     Delivery,
     Reservation,
-    changed,
     found,
+    returned,
+    shipped,
 )
-from domain.inventory.valuation import NOTHING, Layers, joined, plain, without
+from domain.inventory.valuation import Layers, joined, plain, without
 from domain.shared.aggregate import Aggregate
 
 
@@ -81,20 +83,22 @@ class Shipped(Movement):
         super().apply(aggregate)
         stock = aggregate
         left = _reduce(stock, self.reservation_id, -self.quantity_change)
-        shipped = Delivery(
+        this = self.delivery(left if left.quantity == 0 else None)
+        deliveries = shipped(stock.deliveries, this)
+        stock.deliveries = deliveries[-DELIVERIES_REMEMBERED_MAX:]
+        stock.deliveries_forgotten |= len(deliveries) > DELIVERIES_REMEMBERED_MAX
+
+    def delivery(self, fulfils: Reservation | None = None) -> Delivery:
+        """What is to be remembered of it. `fulfils`: the reservation, if this was the last of it."""
+        return Delivery(
             self.reference,
             self.reservation_id,
             self.order_id,
+            self.effective_at,
             -self.quantity_change,
             -self.value_change,
-            left if left.quantity == 0 else None,
+            fulfils,
         )
-        if found(stock.deliveries, self.reference) is not None:
-            stock.deliveries = changed(stock.deliveries, shipped)
-            return
-        deliveries = (*stock.deliveries, shipped)
-        stock.deliveries = deliveries[-DELIVERIES_REMEMBERED_MAX:]
-        stock.deliveries_forgotten |= len(deliveries) > DELIVERIES_REMEMBERED_MAX
 
 
 class Counted(Movement):
@@ -115,10 +119,9 @@ class Returned(Movement):
     def apply(self, aggregate: Any) -> None:
         """No more than the rest of the delivery may come back after this."""
         super().apply(aggregate)
-        back = Delivery(
-            self.reference, self.reservation_id, self.order_id, -self.quantity_change, -self.value_change
+        aggregate.deliveries = returned(
+            aggregate.deliveries, self.reference, self.quantity_change, self.value_change
         )
-        aggregate.deliveries = changed(aggregate.deliveries, back)
 
 
 class TransferredOut(Movement):
@@ -258,10 +261,10 @@ def steps(past: Iterable[Aggregate.Event]) -> Iterator[Step]:
 
 def delivery(past: Iterable[Aggregate.Event], reference: str) -> Delivery | None:
     """What these events tell of the delivery of this reference."""
-    told: Delivery | None = None
+    told: Deliveries = ()
     for each in past:
-        if isinstance(each, Shipped | Returned) and each.reference == reference:
-            if told is None:
-                told = Delivery(reference, each.reservation_id, each.order_id, NOTHING, NOTHING)
-            told = told.changed(-each.quantity_change, -each.value_change)
-    return told
+        if isinstance(each, Shipped) and each.reference == reference:
+            told = shipped(told, each.delivery())
+        elif isinstance(each, Returned):
+            told = returned(told, each.reference, each.quantity_change, each.value_change)
+    return found(told, reference)

@@ -33,6 +33,9 @@ class Paper:
     promised: dict[str, Decimal] = field(default_factory=dict)
     """What was reserved under each id, until that is free again."""
     delivered: dict[str, list[Decimal]] = field(default_factory=dict)
+    """Quantity and value of each delivery."""
+    left_on: dict[str, int] = field(default_factory=dict)
+    """The first day of each delivery."""
 
     def in_order(self) -> list[Record]:
         return sorted(self.records, key=lambda record: record.day)

@@ -177,6 +177,13 @@ async def test_no_more_comes_back_than_was_shipped(company: Company):
     )
 
 
+async def test_nothing_comes_back_before_it_was_shipped(company: Company):
+    history = (*STOCKED, reserve("4"), SHIP)
+    early = give_back("1", effective_at="2026-02-09")
+    refusal = await company.given(*history).when(early).refused("inventory.day_too_early")
+    assert refusal.data == {"date": "2026-02-09", "first": "2026-02-10"}
+
+
 async def test_what_was_not_shipped_does_not_come_back(company: Company):
     await company.given(*STOCKED, reserve("4")).when(give_back("1")).refused("inventory.delivery_not_found")
 

@@ -284,6 +284,25 @@ def test_what_comes_back_comes_back_at_the_cost_that_it_left_with():
     )
 
 
+def test_nothing_comes_back_before_it_has_left():
+    """Be the delivery remembered or looked up."""
+    kept = stocked(("10", "5"))
+    kept.reserve(shelf(), "R", Decimal(5), order_id=None, expires_at=None)
+    kept.ship(shelf(), booking(kept, 5, "R"), "R", Decimal(2))
+    kept.ship(shelf(), booking(kept, 4, "R"), "R", Decimal(2))
+    forgetful = kept.editable_copy()
+    forgetful.deliveries = ()
+    for each in (kept, forgetful):
+        early = booking(kept, 3, "R")
+        refusal = refused(lambda: each.take_back(shelf(), early, Decimal(1)))  # noqa: B023 - called at once
+        assert (refusal.code, refusal.data) == (
+            "inventory.day_too_early",
+            {"date": "2026-01-03", "first": "2026-01-04"},
+        )
+        each.take_back(shelf(), booking(kept, 4, "R"), Decimal(1))
+        assert last(each)["value_change"] == Decimal("5.00")
+
+
 def test_what_is_shipped_under_one_reference_is_one_delivery():
     kept = stocked(("2", "5"), ("2", "6"))
     kept.reserve(shelf(), "R", Decimal(4), order_id=None, expires_at=None)

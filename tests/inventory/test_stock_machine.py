@@ -146,6 +146,7 @@ class Warehouses(RuleBasedStateMachine):
         taken = paper.take(day, wanted)
         self.took(kept, taken)
         delivery = paper.delivered.setdefault(order, [Decimal(0), Decimal(0)])
+        paper.left_on[order] = min(day, paper.left_on.get(order, day))
         delivery[0] += wanted
         delivery[1] += sum(value for _, value in taken)
 
@@ -156,7 +157,7 @@ class Warehouses(RuleBasedStateMachine):
         place, order = data.draw(st.sampled_from(deliveries))
         kept, here, paper = self.at(place)
         delivery = paper.delivered[order]
-        allowed = quantity <= delivery[0]
+        allowed = quantity <= delivery[0] and day >= paper.left_on[order]
         assert allowed == self.done(lambda: kept.take_back(here, booking(kept, day, order), quantity))
         if allowed:
             value = part(delivery[1], quantity, delivery[0])
