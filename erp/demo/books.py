@@ -1,6 +1,7 @@
 """The books: accounts, periods, entries, and who may do what with them."""
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Final
 
 from erp.demo.story import ACCOUNTS, ENTRIES, PERIODS, POLICY, Chapter, Story, sale
@@ -34,6 +35,9 @@ def _year(tour: Story) -> None:
     periods = tour.ask("carol", "GET", PERIODS, expect=200).body["items"]
     statuses = [each["status"] for each in periods]
     tour.expect("it has twelve open periods", statuses == ["open"] * 12)
+    for year in range(2027, datetime.now(UTC).year + 1):  # what is sold today is booked today
+        body = {"year": year, "start": f"{year}-01-01"}
+        tour.ask("carol", "POST", "/v1/finance/fiscal-years", body, expect=201)
 
 
 def _posting(tour: Story) -> None:
