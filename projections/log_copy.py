@@ -49,6 +49,9 @@ _INSTANCE_TABLE: Final = "CREATE TABLE IF NOT EXISTS erp_instance (id UUID) ENGI
 _INSTANCE: Final = (
     "INSERT INTO erp_instance SELECT generateUUIDv4() WHERE (SELECT count() FROM erp_instance) = 0"
 )
+# What is in it is gone with each start of the server, as rows of other tables may be after a loss of power.
+_SETTLED_TABLE: Final = "CREATE TABLE IF NOT EXISTS erp_settled (at DateTime) ENGINE = Memory"
+_SETTLED: Final = "INSERT INTO erp_settled SELECT now() WHERE uptime() >= {uptime:UInt32}"
 _TAIL: Final = f"""
     SELECT position, leaf_hash, type FROM {NAME} FINAL
      WHERE position > {{after:UInt64}} ORDER BY position LIMIT {{limit:UInt64}}"""  # noqa: S608 - names of ours
@@ -71,9 +74,16 @@ class TailRow(NamedTuple):
 
 async def prepare(clickhouse: ClickHouse) -> Whereabouts:
     """See that its tables are there."""
-    for statement in (_INSTANCE_TABLE, _INSTANCE, _TABLE):
+    for statement in (_INSTANCE_TABLE, _INSTANCE, _TABLE, _SETTLED_TABLE):
         await clickhouse.command(statement)
     return await whereabouts(clickhouse)
+
+
+async def say_settled(clickhouse: ClickHouse, uptime_s: int) -> None:
+    """Tell whoever asks questions that all tables are what their checkpoints say, of a server that has run
+    for so long; nothing is told where it was started again meanwhile.
+    """
+    await clickhouse.command(_SETTLED, {"uptime": uptime_s})
 
 
 async def whereabouts(clickhouse: ClickHouse) -> Whereabouts:

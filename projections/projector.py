@@ -150,8 +150,12 @@ class Projector:
 
     async def _be_active(self, connection: Connection) -> None:
         place = await log_copy.prepare(self._clickhouse)
+        began = asyncio.get_running_loop().time()
         copied = await settled_log_copy(connection, self._clickhouse, place, self._projections)
         generations = await self._generations(connection, place)
+        took_s = asyncio.get_running_loop().time() - began
+        # Less a second, for the clocks are of two machines.
+        await log_copy.say_settled(self._clickhouse, max(0, place.uptime_s + int(took_s) - 1))
         store = StoreCopy(self._url, self._clickhouse, self._codec)
         watermark = self._watermark = Watermark(
             connection, self._clickhouse, store, copied, place, patience_s=self._patience_s

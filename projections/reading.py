@@ -7,7 +7,8 @@ A question is answered at a position: of the projections that it reads the one t
 that an instant resolves to. Which tables answer is read from Postgres each time, so a rebuilt projection
 takes over between two questions. A ClickHouse that is not the one they are in, or that has lost rows, gives
 no answer: what it has is looked at now and then, and anew once it was started again. Each statement checks
-that by itself: the server's uptime has gone on since it was looked at.
+that by itself: the server's uptime has gone on since it was looked at. After each start of it the projector
+looks first: only it can tell what a table lacks, and puts that in again.
 
 Lagging           the read side is not there yet, or nothing answers: ask again
 Unavailable       Postgres or ClickHouse cannot be reached, or ClickHouse has not got what it should have
@@ -38,6 +39,7 @@ _ANSWER_S: Final = 30.0
 _SILENT: Final = "ClickHouse does not answer"
 _LOST: Final = "ClickHouse has not got what it should have"
 _RESTARTED: Final = "ClickHouse was started again"
+_NOT_SETTLED: Final = "ClickHouse was started again, and no worker has looked yet whether it has all it had"
 _CANNOT_PARSE: Final = 6
 # A constant, which is worked out while the statement is analysed: also where a table has no rows left to look
 # at, and at no cost. (throwIf is left to the rows; in a scalar subquery it took a fifth of a small question.)
@@ -45,7 +47,9 @@ _SAME_SERVER: Final = f"toUInt8(if(uptime() >= {{uptime:UInt32}}, '1', '{_RESTAR
 _OF_TENANT: Final = "tenant = {tenant:UUID} AND is_same_server"
 # By ORDER BY it reads the end of the log copy, where max() would read all of its positions.
 _LAST: Final = f"SELECT position FROM {log_copy.NAME} ORDER BY position DESC LIMIT 1"  # noqa: S608
-_HAS: Final = f"SELECT min(id), uptime(), ifNull(({_LAST}), 0) FROM erp_instance"  # noqa: S608
+_HAS: Final = f"""
+    SELECT min(id), uptime(), ifNull(({_LAST}), 0), (SELECT count() FROM erp_settled) > 0
+      FROM erp_instance"""  # noqa: S608
 _SERVING: Final = """
     SELECT g.projection, g.generation, g.instance, g.position, (g.definition ->> 'step')::bigint
       FROM erp.projections p
@@ -349,11 +353,13 @@ class ReadSide:
         farthest = max((table.position for table in (await self._serving()).values()), default=0)
         asked_at = clock()
         try:
-            ((instance, uptime_s, last),) = await self._clickhouse.rows(_HAS)
+            ((instance, uptime_s, last, is_settled),) = await self._clickhouse.rows(_HAS)
         except StatementFailed as error:
             raise ReadSideDown(_LOST) from error
         if last < farthest:
             raise ReadSideDown(_LOST)
+        if not is_settled:
+            raise ReadSideDown(_NOT_SETTLED)
         is_same_run = (
             before is not None and before.instance == instance and uptime_s >= before.uptime_by(asked_at)
         )

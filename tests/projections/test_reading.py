@@ -167,6 +167,41 @@ async def test_a_newer_row_does_not_hide_what_an_older_copy_lacks(read_side: Wor
         await asked.ask(TOTAL, read_side.tenant)
 
 
+async def test_what_a_table_lost_with_a_restart_is_put_in_before_anything_answers(read_side: World) -> None:
+    """As after a loss of power: the log copy has all, the table has not, and only the projector can tell."""
+    await read_side.add(1, 2, 4)
+    async with running(read_side.projector()):
+        serving = await read_side.caught_up()
+    await tables.forget_after(read_side.clickhouse, serving.table, 1)
+    await read_side.clickhouse.command("TRUNCATE TABLE erp_settled")  # what a start does
+    with read_side.owner() as owner:
+        owner.execute("UPDATE erp.projection_generations SET moved_at = '2020-01-01'")
+    asked = ReadSide(read_side.clickhouse, read_side.store)
+    with pytest.raises(ReadSideDown, match="no worker has looked"):
+        await asked.ask(TOTAL, read_side.tenant)
+    async with running(read_side.projector()):
+        await eventually(lambda: answers(asked, read_side))
+    assert (await asked.ask(TOTAL, read_side.tenant)).answer == (7, 3)
+
+
+async def answers(asked: ReadSide, read_side: World) -> bool:
+    """Whether it does at all."""
+    try:
+        await asked.ask(TOTAL, read_side.tenant)
+    except ReadSideDown:
+        return False
+    return True
+
+
+async def test_only_the_run_that_was_looked_at_counts_as_such(read_side: World) -> None:
+    """Not one that began while somebody looked."""
+    await log_copy.prepare(read_side.clickhouse)
+    await log_copy.say_settled(read_side.clickhouse, 1_000_000)
+    assert await read_side.clickhouse.rows("SELECT count() FROM erp_settled") == [(0,)]
+    await log_copy.say_settled(read_side.clickhouse, 0)
+    assert await read_side.clickhouse.rows("SELECT count() FROM erp_settled") == [(1,)]
+
+
 async def test_a_clickhouse_that_stands_still_holds_nobody_for_long(
     read_side: World, clickhouse_server: EmbeddedClickhouse
 ) -> None:
