@@ -40,7 +40,7 @@ _CONNECTION: Final[dict[str, Any]] = {
     # A relay that hangs, or whose machine is gone, loses its session and with it the lock: the heartbeat is
     # faster. Checkpoints wait for no disk: a lost one only repeats events.
     "options": "-c timezone=UTC -c statement_timeout=30s -c synchronous_commit=off "
-    "-c idle_session_timeout=4s "
+    "-c idle_session_timeout=3s "
     "-c tcp_keepalives_idle=1 -c tcp_keepalives_interval=1 -c tcp_keepalives_count=3",
 }
 _FOLDING: Final[dict[str, Any]] = {

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from contextlib import ExitStack
+from typing import Self
 from uuid import uuid4
 
 import psycopg
@@ -33,6 +34,9 @@ from tests.waiting import eventually
 
 pytestmark = pytest.mark.integration
 
+# Sooner than it would give up a broker that says nothing, which takes it ten seconds.
+STOPS_WITHIN_S = 9
+
 
 @pytest.fixture
 def kafka_topics() -> dict[str, int]:
@@ -40,13 +44,19 @@ def kafka_topics() -> dict[str, int]:
 
 
 class Process:
-    """A relay that can be killed."""
+    """A relay that can be killed, and is gone after the block."""
 
     def __init__(self, owner_url: str, kafka: Broker) -> None:
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tests.eventstore.relaying", owner_url, kafka.bootstrap],
             stdout=subprocess.PIPE,
         )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.end()
 
     async def until_active(self) -> None:
         assert self._process.stdout is not None
@@ -102,12 +112,12 @@ async def test_the_chain_of_positions_holds_across_restarts(own_url: str, kafka:
 
 async def test_it_stops_in_time_when_told_to_in_mid_work(own_url: str, kafka: Broker) -> None:
     end = append(own_url, new_tenant(own_url), streams=40, events=50)
-    process = Process(own_url, kafka)
-    await process.until_active()
-    await eventually(lambda: checkpoint(own_url) > 0)
-    began = time.monotonic()
-    assert process.end(signal.SIGTERM) == 0
-    assert time.monotonic() - began < 4
+    with Process(own_url, kafka) as process:
+        await process.until_active()
+        await eventually(lambda: checkpoint(own_url) > 0)
+        began = time.monotonic()
+        assert process.end(signal.SIGTERM) == 0
+        assert time.monotonic() - began < STOPS_WITHIN_S
     async with running(new_relay(own_url, kafka)), watch(kafka) as watcher:
         await watcher.until(end)
         assert_all_seen(watcher, own_url)
@@ -117,22 +127,21 @@ async def test_of_two_one_is_active_and_the_other_takes_over(own_url: str, kafka
     """By kill -9, and by hanging, which its database session notices."""
     tenant = new_tenant(own_url)
     for number in (signal.SIGKILL, signal.SIGSTOP):
-        first = Process(own_url, kafka)
-        await first.until_active()
-        async with running(new_relay(own_url, kafka)) as second:
-            await asyncio.sleep(0.6)
-            assert not is_active(second)
-            first.send(number)
-            began = time.monotonic()
-            end = append(own_url, tenant, streams=5, events=4)
-            await published(second, end)
-            assert time.monotonic() - began < 5
-            first.send(signal.SIGCONT)
-            await asyncio.sleep(0.5)
-            assert is_active(second)
-            end = append(own_url, tenant, streams=5, events=4)
-            await published(second, end)
-        first.end()
+        with Process(own_url, kafka) as first:
+            await first.until_active()
+            async with running(new_relay(own_url, kafka)) as second:
+                await asyncio.sleep(0.6)
+                assert not is_active(second)
+                first.send(number)
+                began = time.monotonic()
+                end = append(own_url, tenant, streams=5, events=4)
+                await published(second, end)
+                assert time.monotonic() - began < 5
+                first.send(signal.SIGCONT)
+                await asyncio.sleep(0.5)
+                assert is_active(second)
+                end = append(own_url, tenant, streams=5, events=4)
+                await published(second, end)
     async with watch(kafka) as watcher:
         await watcher.until(end)
         assert_all_seen(watcher, own_url)
@@ -144,10 +153,9 @@ async def test_killed_again_and_again_under_load_it_loses_nothing(own_url: str, 
     async with watch(kafka) as watcher:
         writing = asyncio.create_task(write_by_store(own_url, tenant, 1200))
         for pause_s in (0.05, 0.3, 0.15, 0.5):
-            process = Process(own_url, kafka)
-            await process.until_active()
-            await asyncio.sleep(pause_s)
-            process.end()
+            with Process(own_url, kafka) as process:
+                await process.until_active()
+                await asyncio.sleep(pause_s)
         await writing
         async with running(new_relay(own_url, kafka)) as relay:
             end = len(log_of(own_url))
@@ -248,7 +256,7 @@ async def test_it_stops_while_the_broker_is_gone(own_url: str, kafka: Broker) ->
         append(own_url, new_tenant(own_url), streams=3, events=4)
         await asyncio.sleep(0.3)
         began = time.monotonic()
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < STOPS_WITHIN_S
     assert checkpoint(own_url) == 0
 
 
@@ -269,7 +277,7 @@ async def test_it_stops_while_the_broker_is_stuck(own_url: str, kafka: Broker, s
             )
             await asyncio.sleep(0.5)
             began = time.monotonic()
-        assert time.monotonic() - began < 6
+        assert time.monotonic() - began < STOPS_WITHIN_S
 
 
 async def test_it_stops_while_it_waits_to_be_let_in(own_url: str, kafka: Broker) -> None:
@@ -278,7 +286,7 @@ async def test_it_stops_while_it_waits_to_be_let_in(own_url: str, kafka: Broker)
             await eventually(lambda: is_active(relay))
             await asyncio.sleep(0.5)
             began = time.monotonic()
-        assert time.monotonic() - began < 6
+        assert time.monotonic() - began < STOPS_WITHIN_S
 
 
 async def test_a_lost_database_session_is_made_anew(own_url: str, kafka: Broker) -> None:
@@ -367,8 +375,9 @@ async def test_a_slow_broker_bounds_what_is_under_way(own_url: str, kafka: Broke
         await published(relay, first)
         with kafka.stuck():
             end = append(own_url, tenant, streams=20, events=20)
+            await eventually(lambda: relay.status.events > first)
             await asyncio.sleep(1)
-            assert first < relay.status.events <= first + 40
+            assert relay.status.events <= first + 40
         await published(relay, end)
 
 
