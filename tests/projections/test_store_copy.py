@@ -14,6 +14,7 @@ from projections.store_copy import StoreCopy
 from tests.eventstore.tally import Tally
 from tests.projections.rows import NOON, event, store
 from tests.projections.world import CODEC, World, running
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.integration
 
@@ -145,7 +146,7 @@ async def test_what_the_projector_fetches_itself_is_the_same(read_side: World) -
     projector = read_side.projector()
     async with running(projector):
         await read_side.caught_up()
-        assert projector.status.healed == 2501
+        await eventually(lambda: projector.status.healed == 2501)
         by_projector = await everything(read_side)
         within = Range(0, 2501)
         stored = await digests.digest_of_store(read_side.connection, CODEC, within)
