@@ -184,9 +184,10 @@ def _heals(*rigs: Rig) -> bool:
 async def test_the_healer_leaves_alone_a_partition_that_comes_on(parcels: World) -> None:
     """Another worker has more than it can do: it is not done twice."""
     parcel = await parcels.send()
-    for _ in range(10):
+    for _ in range(25):
         await parcels.recall(parcel)
-    busy, idle_one = await parcels.rig(), await parcels.rig(late_s=0.5)
+    # Each comes long before the partition would be late, and all of them take longer than that.
+    busy, idle_one = await parcels.rig(), await parcels.rig(late_s=3.0)
     values = of_interest(busy, messages(logged(parcels)))
     async with idle_one.running():
         for value in values:
