@@ -57,7 +57,7 @@ async def test_one_is_found_by_its_id_and_nothing_else_is(parcels: World, desk: 
 
 async def test_aborted_it_is_left_alone(parcels: World, desk: SagaDesk) -> None:
     await parcels.change_lorry(gate_is_closed=True)
-    parcel = await parcels.send(patience_s=0.5)
+    parcel = await parcels.send(patience_s=60)
     rig = await parcels.rig(wait_s=0.2)
     async with rig.running("alarm"):
         await hear_all(rig, parcels.events())

@@ -393,7 +393,7 @@ async def test_sagas_go_on_side_by_side_and_one_is_strict(parcels: World) -> Non
     await parcels.recall(slow)
     sent, other, recalled = parcels.events()
     first = asyncio.create_task(rig.runner.hear(Courier, sent))
-    await asyncio.sleep(0.05)
+    await eventually(lambda: [type(each) for each in rig.bus.sent] == [Load, Ring])
     second = asyncio.create_task(rig.runner.hear(Courier, recalled))
     await rig.runner.hear(Courier, other)
     assert await _is(parcels, quick, "resting")

@@ -34,11 +34,11 @@ def kafka_topics() -> dict[str, int]:
 class Process:
     """A worker that can be killed."""
 
-    def __init__(self, owner_url: str, kafka: Broker, out: Path) -> None:
+    def __init__(self, owner_url: str, kafka: Broker, out: Path, *how: str) -> None:
         self._out = out
         with out.open("ab") as file:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "tests.sagas.working", owner_url, word_for(kafka)],
+                [sys.executable, "-m", "tests.sagas.working", owner_url, word_for(kafka), *how],
                 stdout=file,
                 stderr=file,
             )
@@ -66,9 +66,9 @@ class Start:
         self._owner_url, self._kafka, self._out = owner_url, kafka, out
         self.started: list[Process] = []
 
-    def __call__(self) -> Process:
+    def __call__(self, *how: str) -> Process:
         out = self._out / f"worker-{len(self.started)}.log"
-        self.started.append(Process(self._owner_url, self._kafka, out))
+        self.started.append(Process(self._owner_url, self._kafka, out, *how))
         return self.started[-1]
 
 
@@ -124,7 +124,7 @@ def assert_once(parcels: World, sent: list[UUID]) -> None:
 async def test_events_come_by_kafka_and_sagas_act_on_them(
     parcels: World, kafka: Broker, start: Start
 ) -> None:
-    worker = start()
+    worker = start("60")  # for so long nothing is fetched from the store, however slow Kafka is
     async with relaying(parcels.owner_url, kafka):
         await worker.consumes()
         sent = [await parcels.send(lorry=f"lorry {number}") for number in range(20)]

@@ -1,6 +1,6 @@
 """A saga worker in a process of its own, to be killed:
 
-python -m tests.sagas.working <owner's url> <broker's home or address>
+python -m tests.sagas.working <owner's url> <broker's home or address> [<late_s>]
 """
 
 import asyncio
@@ -21,7 +21,7 @@ from tests.sagas.parcels import AGGREGATES, COMMANDS, Courier, new_bus
 from tests.sagas.world import GROUP, PARTITIONS
 
 
-def new_worker(owner_url: str, broker: str) -> SagaWorker:
+def new_worker(owner_url: str, broker: str, late_s: float) -> SagaWorker:
     """To be made in the loop that it will run in."""
     interests = Interests([Courier], AGGREGATES, partitions=PARTITIONS)
     store = EventStore(with_user(owner_url, "erp_app"), Codec(AGGREGATES))
@@ -35,12 +35,12 @@ def new_worker(owner_url: str, broker: str) -> SagaWorker:
         codec=Codec(AGGREGATES),
         commands=COMMANDS,
         aggregates=AGGREGATES,
-        options=SagaOptions(wait_s=1.0, retry_s=0.5, late_s=2.0),
+        options=SagaOptions(wait_s=1.0, retry_s=0.5, late_s=late_s),
     )
 
 
-async def main(owner_url: str, broker: str) -> None:
-    made = new_worker(owner_url, broker)
+async def main(owner_url: str, broker: str, late_s: str = "2.0") -> None:
+    made = new_worker(owner_url, broker, float(late_s))
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, made.stop)
 
     async def tell() -> None:
