@@ -6,6 +6,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
 
@@ -13,8 +14,8 @@ import httpx
 import orjson
 import psycopg
 import pytest
+from psycopg import sql
 
-from erp.embedded.cluster import Cluster
 from tests.e2e.load import POSTED
 from tests.e2e.system import Api, Books, Home, Process, entry, postgres_stopped
 from tests.waiting import until
@@ -24,6 +25,12 @@ pytestmark = pytest.mark.e2e
 # Longer than a command is tried again while its database is away.
 OUT_OF_PATIENCE_S = 5
 ROWS = 2000
+_TAKE_TIME = """
+    CREATE OR REPLACE FUNCTION public.take_time() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN PERFORM pg_sleep(0.005); RETURN NEW; END $$"""
+_SLOW = """
+    CREATE TRIGGER slow BEFORE INSERT ON erp.events FOR EACH ROW
+      WHEN (NEW.tenant = {}) EXECUTE FUNCTION public.take_time()"""
 Done = subprocess.CompletedProcess[str]
 CHART = """code,name,type,parent,currencies
 1000,Cash,asset,,
@@ -46,6 +53,19 @@ def journal(tmp_path: Path) -> Path:
     file = tmp_path / "journal.ndjson"
     file.write_bytes(b"".join(orjson.dumps(entry(f"row {number}")) + b"\n" for number in range(ROWS)))
     return file
+
+
+@contextmanager
+def slow_appends(home: Home, books: Books) -> Iterator[None]:
+    """Meanwhile the journal takes ten seconds at least: whoever breaks off its import comes in time."""
+    with psycopg.connect(home.url(), autocommit=True) as owner:
+        owner.execute(_TAKE_TIME)
+        owner.execute(sql.SQL(_SLOW).format(books.tenant))
+    try:
+        yield
+    finally:
+        with psycopg.connect(home.url(), autocommit=True) as owner:
+            owner.execute("DROP TRIGGER slow ON erp.events")
 
 
 def require_once(books: Books, count: int) -> None:
@@ -155,13 +175,14 @@ def test_importing_a_journal_with_bad_rows(home: Home, books: Books, tmp_path: P
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_an_import_that_breaks_off(home: Home, books: Books, journal: Path, number: signal.Signals) -> None:
     """Started again it goes on where it was: nothing is doubled, nothing is left out."""
-    running = Process(home.path, "import", "journal", str(journal), "--tenant", books.name)
-    try:
-        until(lambda: books.last > 100 or not running.is_alive(), "some rows are in the books")
-        running.signal(number)
-        assert running.wait() != 0
-    finally:
-        running.end()
+    with slow_appends(home, books):
+        running = Process(home.path, "import", "journal", str(journal), "--tenant", books.name)
+        try:
+            until(lambda: books.last > 100 or not running.is_alive(), "some rows are in the books")
+            running.signal(number)
+            assert running.wait() != 0
+        finally:
+            running.end()
     assert "Traceback" not in running.output, running.output
     done = len(books.events(POSTED))
     assert 0 < done < ROWS
@@ -170,19 +191,20 @@ def test_an_import_that_breaks_off(home: Home, books: Books, journal: Path, numb
     require_once(books, ROWS)
 
 
-def test_an_import_whose_database_goes_away(home: Home, books: Books, journal: Path) -> None:
+def test_an_import_whose_database_goes_away(home: Home, api: Api, books: Books, journal: Path) -> None:
     """One line that says so; started again it goes on."""
-    running = Process(home.path, "import", "journal", str(journal), "--tenant", books.name)
-    try:
-        until(lambda: books.last > 100 or not running.is_alive(), "some rows are in the books")
-        with postgres_stopped(home):
-            time.sleep(OUT_OF_PATIENCE_S)
-        assert running.wait() == 1
-    finally:
-        running.end()
+    with slow_appends(home, books):
+        running = Process(home.path, "import", "journal", str(journal), "--tenant", books.name)
+        try:
+            until(lambda: books.last > 100 or not running.is_alive(), "some rows are in the books")
+            with postgres_stopped(home):
+                time.sleep(OUT_OF_PATIENCE_S)
+            assert running.wait() == 1
+        finally:
+            running.end()
+        until(api.is_ready, "Postgres is back")
     assert "Traceback" not in running.output, running.output
     assert "erp: The event store cannot be reached." in running.output
-    until(Cluster(home.path).pid, "Postgres is back")
     ended(home.erp("import", "journal", str(journal), "--tenant", books.name), 0)
     require_once(books, ROWS)
 
