@@ -49,6 +49,14 @@ class Raw:
             connection.close()
 
 
+def running(raw: Raw, words: str) -> int:
+    """How many queries that contain the words are being worked on."""
+    told = raw(
+        f"SELECT count() FROM system.processes WHERE query LIKE '%{words}%' AND query NOT LIKE '%processes%'"
+    )
+    return int(told.body)
+
+
 @pytest.fixture(scope="session")
 def clickhouse_home() -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="erp-test-") as folder:

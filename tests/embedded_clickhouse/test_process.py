@@ -14,6 +14,7 @@ import pytest
 from clickhouse_connect.driver.exceptions import Error
 
 from erp.embedded.clickhouse import ClickhouseError, EmbeddedClickhouse, embedded_clickhouse, kept_up, place
+from tests.embedded_clickhouse.conftest import Raw, running
 from tests.waiting import until
 
 pytestmark = pytest.mark.integration
@@ -216,9 +217,10 @@ def test_a_port_that_is_taken_meanwhile_is_given_up(own_home: Path) -> None:
 def test_told_to_end_it_lets_queries_finish(own_home: Path) -> None:
     with EmbeddedClickhouse(own_home) as server:
         answers: list[Any] = []
-        slow = threading.Thread(target=lambda: answers.append(one(server.url, "SELECT sleep(1.5), 7")))
+        slow = threading.Thread(target=lambda: answers.append(one(server.url, "SELECT sleep(3), 7")))
         slow.start()
-        time.sleep(0.7)
+        raw = Raw(server.url)
+        until(lambda: running(raw, "sleep(3)"))
         pid = server.pid()
         assert pid is not None
         os.kill(pid, signal.SIGTERM)

@@ -13,6 +13,9 @@ import pytest
 from clickhouse_connect.driver.exceptions import DatabaseError, StreamFailureError
 from clickhouse_connect.driver.external import ExternalData
 
+from tests.embedded_clickhouse.conftest import running
+from tests.waiting import until
+
 pytestmark = pytest.mark.integration
 
 AWKWARD = 'it\'s \\ "quoted" \t\n {x} 借方 \N{PARTY POPPER}'
@@ -183,9 +186,9 @@ def test_a_session_keeps_temporary_tables_and_settings(server: Any, client: Any)
 
 
 def test_a_session_serves_one_request_at_a_time(raw: Any) -> None:
-    slow = threading.Thread(target=raw, args=("SELECT sleep(1)",), kwargs={"session_id": "busy"})
+    slow = threading.Thread(target=raw, args=("SELECT sleep(3)",), kwargs={"session_id": "busy"})
     slow.start()
-    time.sleep(0.3)
+    until(lambda: running(raw, "sleep(3)"))
     told = raw("SELECT 1", session_id="busy")
     slow.join()
     assert told.headers["x-clickhouse-exception-code"] == "373"

@@ -10,19 +10,12 @@ import lz4.frame
 import pytest
 
 from erp.embedded.clickhouse.blocks import BlockEncoder, Blocks
-from tests.embedded_clickhouse.conftest import Raw
+from tests.embedded_clickhouse.conftest import Raw, running
 from tests.waiting import until
 
 pytestmark = pytest.mark.integration
 
 LONG = "SELECT count() FROM numbers(1000000000000) WHERE cityHash64(number) = 1"
-
-
-def running(raw: Raw, words: str) -> int:
-    told = raw(
-        f"SELECT count() FROM system.processes WHERE query LIKE '%{words}%' AND query NOT LIKE '%processes%'"
-    )
-    return int(told.body)
 
 
 @pytest.mark.parametrize("path", ["/ping", "/replicas_status", "/"])
