@@ -10,6 +10,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from eventstore.cloudevents import Published, decode_batch
 from eventstore.leaf import StoredEvent, leaf_hash
 from eventstore.packing import Partition, partition_of, topic_of
+from tests.waiting import WAIT_S
 
 PARTITIONS = 4
 COLUMNS = ", ".join(StoredEvent._fields)
@@ -41,9 +42,9 @@ class Watcher:
     async def __aexit__(self, *_: object) -> None:
         await self._consumer.stop()
 
-    async def until(self, position: int, timeout_s: float = 30, *, after: int = 0) -> None:
+    async def until(self, position: int, wait_s: float = WAIT_S, *, after: int = 0) -> None:
         """Read until every position up to this one has been seen."""
-        async with asyncio.timeout(timeout_s):
+        async with asyncio.timeout(wait_s):
             while not self.positions() >= set(range(after + 1, position + 1)):
                 await self.read()
 

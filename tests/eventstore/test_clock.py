@@ -187,7 +187,7 @@ async def test_answers_hold_while_others_append(own_url: str, own_store: EventSt
 
     async def ask() -> dict[datetime, int]:
         answers: dict[datetime, int] = {}
-        while len(answers) < 250:
+        while len(answers) < 250 or len(set(answers.values())) <= 20:
             # The very latest that is not in the future, where appends under way are the danger.
             known_at = datetime.now(UTC)
             answers[known_at] = await own_store.position_at(known_at)
@@ -202,7 +202,6 @@ async def test_answers_hold_while_others_append(own_url: str, own_store: EventSt
             row[0] for row in owner.execute("SELECT recorded_at FROM erp.events ORDER BY position").fetchall()
         ]
     for answers in asked:
-        assert len(set(answers.values())) > 20
         assert answers == {known_at: bisect_right(recorded, known_at) for known_at in answers}
 
 

@@ -71,16 +71,18 @@ class TestReads:
         after that.
         """
         period = blank().add()
+        posted_before = asyncio.Event()
         async with EventStore(app_url, Codec([Tally])) as one, EventStore(app_url, Codec([Tally])) as other:
             await append(one, tenant, period)
 
             async def post(store: EventStore) -> tuple[int, int] | None:
                 seen = await store.load(Tally, period.id, tenant)
                 receipt = await append(store, tenant, blank().add(), reads=(seen,))
+                posted_before.set()
                 return (receipt.position, seen.version) if receipt.outcome == "appended" else None
 
             async def close() -> int:
-                await asyncio.sleep(0.02)
+                await posted_before.wait()
                 closed = (await one.load_current(Tally, period.id, tenant)).editable_copy().add()
                 while (receipt := await append(one, tenant, closed)).outcome != "appended":
                     closed = (await one.load_current(Tally, period.id, tenant)).editable_copy().add()

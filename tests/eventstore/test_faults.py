@@ -23,13 +23,13 @@ pytestmark = pytest.mark.integration
 APPEND_LOCK = 4712820726
 PATIENCE_S = 0.6
 # What a loaded machine may add to a time limit.
-SLACK_S = 2.0
+SLACK_S = 4.0
 
 
 @pytest.fixture
 async def store(proxied_url: str) -> AsyncIterator[EventStore]:
-    """A store behind the proxy, warm: it has appended once."""
-    options = StoreOptions(patience_s=PATIENCE_S, call_timeout_s=5, pool_size_max=3)
+    """A store behind the proxy, more patient than a loaded machine is slow."""
+    options = StoreOptions(patience_s=30, call_timeout_s=5, pool_size_max=3)
     async with EventStore(proxied_url, Codec([Tally]), options) as opened:
         yield opened
 
@@ -39,6 +39,15 @@ async def warm_store(store: EventStore, make_tenant: MakeTenant) -> EventStore:
     """The store, after a first append: its statements are prepared."""
     await append(store, make_tenant(), blank().add())
     return store
+
+
+@pytest.fixture
+async def impatient_store(proxied_url: str, tenant: UUID) -> AsyncIterator[EventStore]:
+    """A store behind the proxy that soon gives up, warm too."""
+    options = StoreOptions(patience_s=PATIENCE_S, call_timeout_s=5, pool_size_max=3)
+    async with EventStore(proxied_url, Codec([Tally]), options) as opened:
+        await append(opened, tenant, blank().add())
+        yield opened
 
 
 def versions_stored(url: str, *tallies: Tally) -> list[list[int]]:
@@ -192,19 +201,19 @@ async def test_read_that_takes_too_long(app_url: str, postgres_url: str, tenant:
 
 
 async def test_database_down_and_up_again(
-    warm_store: EventStore, proxy: Proxy, reader_url: str, tenant: UUID
+    impatient_store: EventStore, proxy: Proxy, reader_url: str, tenant: UUID
 ) -> None:
     """While the database is away everything fails as unavailable, in time; when it is back the store
     works again.
     """
     tally = blank().add()
-    await append(warm_store, tenant, tally)
+    await append(impatient_store, tenant, tally)
     await proxy.down()
     for question in (
-        warm_store.load_current(Tally, tally.id, tenant),
-        warm_store.find(tenant, "key", b""),
-        append(warm_store, tenant, blank().add()),
-        warm_store.ping(),
+        impatient_store.load_current(Tally, tally.id, tenant),
+        impatient_store.find(tenant, "key", b""),
+        append(impatient_store, tenant, blank().add()),
+        impatient_store.ping(),
     ):
         started = monotonic()
         with pytest.raises(Unavailable):
@@ -212,8 +221,8 @@ async def test_database_down_and_up_again(
         assert monotonic() - started < PATIENCE_S + SLACK_S
     await proxy.up()
     again = blank().add()
-    assert (await append(warm_store, tenant, again)).outcome == "appended"
-    assert (await warm_store.load_current(Tally, tally.id, tenant)).version == 1
+    assert (await append(impatient_store, tenant, again)).outcome == "appended"
+    assert (await impatient_store.load_current(Tally, tally.id, tenant)).version == 1
     assert versions_stored(reader_url, tally, again) == [[1], [1]]
 
 
@@ -221,17 +230,17 @@ async def test_short_outage_is_sat_out(warm_store: EventStore, proxy: Proxy, ten
     """Who appends does not notice an outage shorter than the patience."""
     await proxy.down()
     appending = asyncio.create_task(append(warm_store, tenant, blank().add()))
-    await asyncio.sleep(PATIENCE_S / 3)
+    await asyncio.sleep(0.2)
     await proxy.up()
     assert (await appending).outcome == "appended"
 
 
-async def test_patience_counts_from_arrival(warm_store: EventStore, proxy: Proxy, tenant: UUID) -> None:
+async def test_patience_counts_from_arrival(impatient_store: EventStore, proxy: Proxy, tenant: UUID) -> None:
     """Requests that must wait for one another do not add up their patience while the database is away."""
     tally = blank()
     await proxy.down()
     started = monotonic()
-    waiting = [append(warm_store, tenant, tally.editable_copy().add()) for _ in range(12)]
+    waiting = [append(impatient_store, tenant, tally.editable_copy().add()) for _ in range(12)]
     outcomes = await asyncio.gather(*waiting, return_exceptions=True)
     assert {type(outcome) for outcome in outcomes} == {Unavailable}
     assert monotonic() - started < 2 * PATIENCE_S + SLACK_S

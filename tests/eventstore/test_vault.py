@@ -6,6 +6,7 @@ import subprocess
 import sys
 from base64 import b64decode, b64encode
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from eventstore.migrate import migrate
 from eventstore.store import EventStore, StoreOptions
 from eventstore.vault import REMEMBERED_S, NotAsSealed, Vault, WrongMasterKey
 from tests.eventstore.conftest import MakeTenant, new_tenant
+from tests.waiting import WAIT_S
 
 pytestmark = pytest.mark.integration
 
@@ -189,27 +191,34 @@ asyncio.run(main(*sys.argv[1:]))
 """
 
 
-def racer(url: str, tenant: UUID) -> "subprocess.Popen[str]":
-    return subprocess.Popen(
+@contextmanager
+def racer(url: str, tenant: UUID) -> "Iterator[subprocess.Popen[str]]":
+    """One that is gone after the block."""
+    with subprocess.Popen(
         [sys.executable, "-c", RACER, url, str(tenant)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
         cwd=Path(__file__).parents[2],
-    )
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 async def test_processes_that_race_make_one_key(vault: Vault, tenant: UUID, app_url: str) -> None:
     """Of each person: whatever either has sealed opens."""
-    racers = [racer(app_url, tenant) for _ in range(2)]
-    for each in racers:
-        assert each.stdout is not None
-        assert each.stdout.readline() == "ready\n"
-    for each in racers:
-        assert each.stdin is not None
-        each.stdin.write("go\n")
-        each.stdin.flush()
-    told = [json.loads(each.communicate(timeout=30)[0]) for each in racers]
+    with racer(app_url, tenant) as one, racer(app_url, tenant) as other:
+        racers = (one, other)
+        for each in racers:
+            assert each.stdout is not None
+            assert each.stdout.readline() == "ready\n"
+        for each in racers:
+            assert each.stdin is not None
+            each.stdin.write("go\n")
+            each.stdin.flush()
+        told = [json.loads(each.communicate(timeout=WAIT_S)[0]) for each in racers]
     assert [each.returncode for each in racers] == [0, 0]
     keys = [{subject: key for subject, key, _ in each} for each in told]
     assert keys[0] == keys[1]
