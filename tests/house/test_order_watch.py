@@ -63,6 +63,7 @@ async def test_a_movement_that_was_just_recorded_is_waited_for(postgres_url: str
         saga = await asyncio.to_thread(books.move_stock)
         with pytest.raises(Standstill):
             await watch.booked()
+        watch._patience_s = 30  # what follows takes as long as it takes
         waiting = asyncio.create_task(watch.booked())
         await asyncio.to_thread(books.end_saga, saga)
         await waiting

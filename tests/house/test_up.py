@@ -11,6 +11,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Self
 
 import psutil
 import pytest
@@ -23,7 +24,7 @@ START_TIMEOUT_S = 60
 
 
 class Running:
-    """A process of ours with its output in a file, so that it never waits for a reader."""
+    """A process of ours, gone after the block; its output is in a file: it never waits for a reader."""
 
     def __init__(self, home: Path, *arguments: str) -> None:
         self.log = home.parent / f"{arguments[0]}.log"
@@ -35,6 +36,18 @@ class Running:
                 stdout=out,
                 stderr=subprocess.STDOUT,
             )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.process.poll() is None:
+            self.process.terminate()
+            try:
+                self.process.wait(60)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
 
     def output(self) -> str:
         return self.log.read_text()
@@ -83,13 +96,9 @@ def port() -> int:
 
 @pytest.fixture
 def up(home: Path, port: int) -> Iterator[Running]:
-    running = Running(home, "up", "--port", str(port))
-    try:
+    with Running(home, "up", "--port", str(port)) as running:
         until(lambda: "Try it" in running.output(), running)
         yield running
-    finally:
-        if running.process.poll() is None:
-            running.end(signal.SIGTERM)
 
 
 def test_ctrl_c_stops_everything_in_order(up: Running, home: Path, port: int) -> None:
@@ -131,8 +140,9 @@ def test_a_second_one_on_the_same_home_says_so(home: Path, tmp_path: Path) -> No
 
 def test_a_port_in_use_is_one_line(home: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        running = Running(home, "up", "--port", str(taken.getsockname()[1]))
-        assert running.process.wait(60) == 1
+        port = str(taken.getsockname()[1])
+        with Running(home, "up", "--port", port) as running:
+            assert running.process.wait(60) == 1
     assert re.fullmatch(
         r"erp: cannot serve on 127\.0\.0\.1:\d+ \(.*\); choose another port: .*\n", running.output()
     )
@@ -177,7 +187,7 @@ def test_verbs_work_beside_it(up: Running, home: Path) -> None:
 
 
 def test_the_api_alone_brings_its_own_postgres_and_drains(home: Path, port: int) -> None:
-    running = Running(home, "api", "--port", str(port), "--workers", "2")
-    until(lambda: is_ready(port), running)
-    assert running.end(signal.SIGTERM) == 0
+    with Running(home, "api", "--port", str(port), "--workers", "2") as running:
+        until(lambda: is_ready(port), running)
+        assert running.end(signal.SIGTERM) == 0
     assert not EmbeddedPostgres(home).is_alive()
