@@ -232,7 +232,7 @@ def test_a_slow_client_never_holds_memory(home: Home) -> None:
             api.running.signal(signal.SIGTERM)
             assert list(reader) == []  # an end in good order, not a broken connection
         assert api.running.wait(20) == 0
-        assert time.monotonic() - told_at < 5
+        assert time.monotonic() - told_at < 15
         assert "Exception" not in api.running.output
         for connection in stalled:
             connection.close()
