@@ -54,8 +54,8 @@ class Worker:
             Refusal: a person must decide.
             Hung: end the process.
         """
-        tasks = [asyncio.create_task(each) for each in (self.projector.run(), self._consumer.run())]
-        async with self._clickhouse:
+        async with self._clickhouse, self.ingest:
+            tasks = [asyncio.create_task(each) for each in (self.projector.run(), self._consumer.run())]
             try:
                 await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             finally:
