@@ -18,6 +18,7 @@ from eventstore.leaf import StoredEvent
 BATCH_CONTENT_TYPE: Final = "application/cloudevents-batch+json; charset=UTF-8"
 TYPE_PREFIX: Final = "com.killer-erp."
 JSON_ENCODING: Final = "json"
+_POSITION_MAX: Final = 2**63 - 1
 
 
 class LogEvent(NamedTuple):
@@ -142,8 +143,12 @@ def decode_batch(value: bytes) -> list[Published]:
 
 def _published(envelope: _CloudEvent) -> Published:
     is_whole = not envelope.dataref
+    position = int(envelope.position)
+    # Asked for one that is no bigint, Postgres would go through the whole log.
+    if not 0 < position <= _POSITION_MAX:
+        raise ValueError(f"there is no position {position}")
     event = StoredEvent(
-        position=int(envelope.position),
+        position=position,
         event_id=envelope.id,
         tenant=envelope.tenant,
         tenant_seq=int(envelope.tenantseq),

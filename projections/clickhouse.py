@@ -2,6 +2,7 @@
 
 ReadSideDown      it cannot be reached, or is too busy: wait and ask again (503 for whoever asks over HTTP)
 StatementFailed   it refuses the statement, with ClickHouse's own code and sentence
+Unfit             a StatementFailed by the client: no column holds such values, and nothing was inserted
 """
 
 import asyncio
@@ -13,7 +14,7 @@ from typing import Any, Final, Self
 import aiohttp
 import clickhouse_connect
 from clickhouse_connect.driver.asyncclient import AsyncClient
-from clickhouse_connect.driver.exceptions import ClickHouseError, StreamFailureError
+from clickhouse_connect.driver.exceptions import ClickHouseError, DataError, StreamFailureError
 
 from domain.shared.errors import Unavailable
 from eventstore.one_line import one_line
@@ -37,6 +38,10 @@ class StatementFailed(Exception):
     def __init__(self, code: int, text: str) -> None:
         super().__init__(text)
         self.code = code
+
+
+class Unfit(StatementFailed):
+    """Values that no column of their type can hold."""
 
 
 class ClickHouse:
@@ -111,7 +116,7 @@ class ClickHouse:
         """Insert whole columns; all rows or none, up to a million.
 
         Raises:
-            ReadSideDown, StatementFailed: see the module.
+            ReadSideDown, StatementFailed, Unfit: see the module.
         """
         async with self._asked() as client:
             await client.insert(
@@ -166,6 +171,8 @@ class ClickHouse:
 
     async def _told_apart(self, error: ClickHouseError) -> Exception:
         text = one_line(error)
+        if isinstance(error, DataError):
+            return Unfit(0, text)
         found = _CODE.search(text)
         if found is None or isinstance(error, StreamFailureError):
             await self._forget()

@@ -23,7 +23,7 @@ from eventstore.one_line import one_line
 from eventstore.pause import pause
 from eventstore.pool import Pool
 from projections import log_copy
-from projections.clickhouse import UNKNOWN_TABLE, ClickHouse, StatementFailed
+from projections.clickhouse import UNKNOWN_TABLE, ClickHouse, StatementFailed, Unfit
 
 log = logging.getLogger(__name__)
 
@@ -179,11 +179,14 @@ class Ingest(Intake):
 
         Raises:
             _Stopped: told to stop meanwhile.
+            Unfit: it would fail for ever.
         """
         failures = 0
         while True:
             try:
                 done = await work()
+            except Unfit:
+                raise
             except _PASSING as error:
                 # The projector makes the tables; a wait for it is nothing to speak of.
                 if not (isinstance(error, StatementFailed) and error.code == UNKNOWN_TABLE):

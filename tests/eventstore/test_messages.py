@@ -177,6 +177,13 @@ def test_what_is_no_message_of_ours_is_refused(value: bytes) -> None:
         decode_batch(value)
 
 
+@pytest.mark.parametrize("position", [0, -1, 2**63])
+def test_a_position_that_no_log_has_is_refused(position: int) -> None:
+    beyond = logged()._replace(event=logged().event._replace(position=position))
+    with pytest.raises(ValueError, match="there is no position"):
+        decode_batch(batch([event_json(beyond, 0)]))
+
+
 # Packing
 
 STREAMS = [uuid5(TENANT, str(n)) for n in range(12)]
