@@ -133,20 +133,18 @@ async def generations(connection: Connection, projection: str) -> list[Generatio
 
 
 async def begin_generation(connection: Connection, projection: Projection, instance: UUID) -> Generation:
-    """A new generation at position 0, which does not answer yet."""
-    async with connection.transaction():
-        await connection.execute(
-            "INSERT INTO erp.projections (projection) VALUES (%s) ON CONFLICT DO NOTHING", [projection.name]
-        )
-        cursor = await connection.execute(
-            f"""INSERT INTO erp.projection_generations (projection, generation, version, definition, instance)
-                SELECT p.projection, 1 + coalesce((SELECT max(g.generation) FROM erp.projection_generations g
-                                                    WHERE g.projection = p.projection), 0), %s, %s, %s
-                  FROM erp.projections p WHERE p.projection = %s FOR UPDATE
-                RETURNING {_GENERATION}""",  # noqa: S608 - names of ours
-            [projection.version, projection.definition.to_json(), instance, projection.name],
-        )
-        row = await cursor.fetchone()
+    """A new generation at position 0, which does not answer yet. Its number was never given before."""
+    cursor = await connection.execute(
+        f"""WITH numbered AS (
+                INSERT INTO erp.projections AS p (projection, last_generation) VALUES (%s, 1)
+                    ON CONFLICT (projection) DO UPDATE SET last_generation = p.last_generation + 1
+                RETURNING projection, last_generation)
+            INSERT INTO erp.projection_generations (projection, generation, version, definition, instance)
+            SELECT projection, last_generation, %s, %s, %s FROM numbered
+            RETURNING {_GENERATION}""",  # noqa: S608 - names of ours
+        [projection.name, projection.version, projection.definition.to_json(), instance],
+    )
+    row = await cursor.fetchone()
     assert row is not None, "it was inserted"
     return _generation(row)
 

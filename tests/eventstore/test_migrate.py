@@ -74,6 +74,24 @@ def test_half_migrated_database_is_too_old(empty_url: str, monkeypatch: pytest.M
     assert migrate(empty_url) == [migration.name for migration in ours[1:]]
 
 
+def test_numbers_of_generations_go_on_where_they_were(
+    empty_url: str, owner: "psycopg.Connection[tuple[int]]", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The database of a read side that was rebuilt twice before numbers were kept."""
+    ours = shipped()
+    monkeypatch.setattr(module, "shipped", lambda: ours[:7])
+    migrate(empty_url)
+    monkeypatch.undo()
+    owner.execute("INSERT INTO erp.projections (projection) VALUES ('a'), ('b')")
+    owner.execute(
+        """INSERT INTO erp.projection_generations (projection, generation, version, definition, instance)
+           VALUES ('a', 2, 1, '{}', gen_random_uuid()), ('a', 3, 1, '{}', gen_random_uuid())"""
+    )
+    migrate(empty_url)
+    last = owner.execute("SELECT last_generation FROM erp.projections ORDER BY projection").fetchall()
+    assert last == [(3,), (0,)]
+
+
 def test_other_encodings_are_refused(postgres_url: str) -> None:
     """Text would come back as bytes, and nothing would be what it was."""
     name = f"scratch_{uuid4().hex}"

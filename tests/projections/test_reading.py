@@ -18,6 +18,7 @@ from eventstore.store import KnownAtInFuture
 from projections import checkpoints, log_copy, reading, tables, watermark
 from projections.clickhouse import ReadSideDown, StatementFailed
 from projections.declaration import ProjectionQuery
+from projections.mending import reset
 from projections.reading import Lagging, ReadSide, ServerRestarted, View
 from tests.eventstore.conftest import new_tenant
 from tests.eventstore.tally import append, blank
@@ -372,6 +373,27 @@ async def test_a_switch_in_the_middle_of_a_question_is_not_seen(read_side: World
     asked = ReadSide(read_side.clickhouse, read_side.store)
     assert (await asked.ask(query, read_side.tenant)).answer == (1, 1)
     assert tables == ["tallies_g1", "tallies_g2"]
+
+
+async def test_a_reset_in_the_middle_of_a_question_is_not_seen(read_side: World) -> None:
+    """What is made anew has another name than what was asked, which is gone."""
+    await read_side.add(*range(1, 101))
+    asked_of: list[int] = []
+
+    async def reset_in_between(view: View) -> tuple[Decimal, int]:
+        asked_of.append(view.position)
+        if len(asked_of) == 1:
+            await reset(read_side.worker_url, read_side.clickhouse, name="the tests")
+            await eventually(lambda: tables.generations_of(read_side.clickhouse, ["tallies"]))
+        return await total(view)
+
+    query = ProjectionQuery("total", (TALLIES,), reset_in_between)
+    async with running(read_side.projector()):
+        await read_side.caught_up()
+        asked = ReadSide(read_side.clickhouse, read_side.store)
+        answered = await asked.ask(query, read_side.tenant, min_position=100, wait_s=30)
+    assert answered == ((5050, 100), 100, [])
+    assert asked_of == [100, 100]
 
 
 async def test_what_was_discarded_is_told_to_whom_it_concerns(read_side: World, asked: ReadSide) -> None:

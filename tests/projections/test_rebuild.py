@@ -277,8 +277,7 @@ async def test_what_stands_before_an_unreadable_event_is_not_switched_to(read_si
         with pytest.raises(CannotRebuild, match="tallies cannot read event 3"):
             await rebuilt(read_side)
         await checkpoints.discard(read_side.connection, "tallies", 3, reason="NaN", by="tester")
-        made = await rebuilt(read_side)
-        assert made.generation.generation == 2, "it went on where it stood"
+        await rebuilt(read_side)
         await read_side.caught_up()
     assert await read_side.amounts() == [(1, Decimal(1)), (2, Decimal(2)), (4, Decimal(4))]
 
