@@ -232,20 +232,18 @@ async def stop_serving(connection: Connection, projection: str | None = None) ->
     )
 
 
-async def forget_generations(connection: Connection, projection: str, kept: Sequence[int]) -> list[str]:
-    """Forget all generations but these; returns the names of their tables, which may be dropped now."""
+async def forget_generations(connection: Connection, projection: str, kept: Sequence[int]) -> None:
+    """Forget all generations but these; their tables may be dropped now."""
     async with connection.transaction():
         await connection.execute(
             """UPDATE erp.projections SET previous = NULL
                 WHERE projection = %s AND NOT previous = ANY (%s)""",
             [projection, list(kept)],
         )
-        cursor = await connection.execute(
-            """DELETE FROM erp.projection_generations WHERE projection = %s AND NOT generation = ANY (%s)
-               RETURNING generation""",
+        await connection.execute(
+            "DELETE FROM erp.projection_generations WHERE projection = %s AND NOT generation = ANY (%s)",
             [projection, list(kept)],
         )
-        return [table_of(projection, number) for (number,) in await cursor.fetchall()]
 
 
 async def discards(connection: Connection, projection: str) -> list[int]:

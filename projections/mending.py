@@ -50,11 +50,9 @@ async def reset(url: str, clickhouse: ClickHouse, *, name: str) -> int:
         async with connection.transaction():
             await checkpoints.stop_serving(connection)
             await checkpoints.begin_log_copy(connection, None, 0)
-            forgotten: list[str] = []
             names = list(await checkpoints.standings(connection))
             for projection in names:
-                forgotten += await checkpoints.forget_generations(connection, projection, kept=())
-        dropped = {*forgotten, *await tables.generations_of(clickhouse, names)}
-        await tables.drop(clickhouse, dropped)
+                await checkpoints.forget_generations(connection, projection, kept=())
+        dropped = await tables.drop_forgotten(clickhouse, connection, names)
         await clickhouse.command(f"TRUNCATE TABLE IF EXISTS {log_copy.NAME} SYNC")
-        return len(dropped)
+        return dropped

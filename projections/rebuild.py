@@ -231,13 +231,14 @@ class Rebuild:
         await self._forget_all_but(after.serving, after.previous if keeps else None)
 
     async def _forget_all_but(self, *kept: int | None) -> None:
-        numbers = [number for number in kept if number is not None]
-        forgotten = await checkpoints.forget_generations(self._connection, self.projection.name, numbers)
+        name, numbers = self.projection.name, [number for number in kept if number is not None]
+        await checkpoints.forget_generations(self._connection, name, numbers)
         patience = Patience()
         while True:
             try:
-                return await tables.drop(self._clickhouse, forgotten)
+                await tables.drop_forgotten(self._clickhouse, self._connection, [name])
             except ReadSideDown:
-                # Nobody else knows of them any more.
                 if not await patience.wait():
                     raise
+            else:
+                return

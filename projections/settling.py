@@ -58,6 +58,7 @@ async def _forget_everything(
 ) -> None:
     """Nothing that was projected counts any more."""
     await checkpoints.stop_serving(connection)
-    for projection in projections:
-        forgotten = await checkpoints.forget_generations(connection, projection.name, kept=())
-        await tables.drop(clickhouse, forgotten)
+    names = [each.name for each in projections]
+    for name in names:
+        await checkpoints.forget_generations(connection, name, kept=())
+    await tables.drop_forgotten(clickhouse, connection, names)

@@ -26,6 +26,16 @@ async def exists(clickhouse: ClickHouse, table: str) -> bool:
     return bool(found)
 
 
+async def drop_forgotten(clickhouse: ClickHouse, connection: Connection, projections: Collection[str]) -> int:
+    """Drop the tables of generations that nobody knows of any more, whoever forgot them; returns how many."""
+    # In this order: one that is begun meanwhile is known before its table is there.
+    there = await generations_of(clickhouse, projections)
+    known = {each.table for name in projections for each in await checkpoints.generations(connection, name)}
+    forgotten = [table for table in there if table not in known]
+    await drop(clickhouse, forgotten)
+    return len(forgotten)
+
+
 async def generations_of(clickhouse: ClickHouse, projections: Collection[str]) -> list[str]:
     """The tables of all generations that are there, whether anybody knows of them or not."""
     rows = await clickhouse.rows(

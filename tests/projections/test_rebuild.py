@@ -3,7 +3,7 @@
 import asyncio
 import os
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from decimal import Decimal
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from projections import checkpoints, filling, locks, tables
+from projections import checkpoints, filling, locks, log_copy, tables
 from projections.clickhouse import UNKNOWN_TABLE, ClickHouse, StatementFailed
 from projections.declaration import Projection
 from projections.rebuild import Rebuild, Rebuilt
@@ -185,6 +185,43 @@ async def test_a_rebuild_that_is_killed_goes_on_where_it_was(read_side: World) -
     assert again.compared is not None
     assert again.compared.is_same
     assert len(await read_side.amounts()) == 2000
+
+
+async def test_a_rebuild_that_dies_while_it_clears_up_leaves_no_table_for_ever(
+    read_side: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def dies(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    await read_side.add(1, 2)
+    async with running(read_side.projector()):
+        await read_side.caught_up()
+        async with rebuild(read_side) as made:
+            await made.begin()
+            monkeypatch.setattr(tables, "drop", dies)
+            with pytest.raises(KeyboardInterrupt):
+                await made.finish(lambda _: None)
+            monkeypatch.undo()
+        assert await tables_there(read_side) == {"tallies_g1", "tallies_g2"}
+        await rebuilt(read_side)
+        assert await tables_there(read_side) == {"tallies_g3"}
+
+
+async def test_a_table_that_is_begun_meanwhile_is_not_dropped(
+    read_side: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By another process, between the two looks at what is there and at what is known."""
+    await read_side.add(1)
+    place = await log_copy.prepare(read_side.clickhouse)
+
+    async def begun_after(clickhouse: ClickHouse, projections: Collection[str]) -> list[str]:
+        await tables.begin(clickhouse, read_side.connection, TALLIES, place)
+        return await generations_of(clickhouse, projections)
+
+    generations_of = tables.generations_of
+    monkeypatch.setattr(tables, "generations_of", begun_after)
+    assert await tables.drop_forgotten(read_side.clickhouse, read_side.connection, ["tallies"]) == 0
+    assert await tables_there(read_side) == {"tallies_g1"}
 
 
 async def test_a_clickhouse_that_is_gone_when_it_begins_or_clears_up_is_waited_for(read_side: World) -> None:
