@@ -57,6 +57,10 @@ class Desk:
         """The answer of a step that stored events before, in this run or an earlier one; else None."""
         return await find_answer(self._store, self._of(step))
 
+    def only_at(self, version: int) -> "Desk":
+        """The same for a stream that is at this version, as with `If-Match`."""
+        return Desk(self._carry_out, self._store, replace(self._context, expected_version=version))
+
     async def load(self, aggregate_class: type[A], stream_id: UUID) -> A:
         """The aggregate as the log has it now. Shared: it must not be changed."""
         return await self._store.load_current(aggregate_class, stream_id, self.tenant)

@@ -230,7 +230,6 @@ class Process(Aggregate):
                 tries_max=step.tries_max,
                 compensates=step.compensates,
                 lane=step.lane,
-                expected_version=step.expected_version,
             )
 
     def _record(self, event_class: type[events.SagaEvent], **fields: Any) -> None:

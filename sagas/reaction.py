@@ -34,7 +34,6 @@ class Step:
         tries_max: after so many tries (a few in quick succession count as one) what stands in its way counts
             as a refusal; None: never.
         lane: steps that go back to the same event wait for one another only in the same lane.
-        expected_version: that of the stream that it changes; where that has moved on, it is refused.
     """
 
     name: str
@@ -44,7 +43,6 @@ class Step:
     tries_max: int | None = None
     compensates: int | None = None
     lane: str = ""
-    expected_version: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

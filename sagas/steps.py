@@ -51,7 +51,6 @@ class AskedStep:
         tries_max: how often it is tried before what stands in its way counts as a refusal; None: for ever.
         compensates: the number of the step that it undoes.
         lane: steps of one cause wait for one another only in the same lane.
-        expected_version: that of the stream that it changes, if it is only for that; None: for any.
     """
 
     number: int
@@ -65,7 +64,6 @@ class AskedStep:
     tries_max: int | None
     compensates: int | None
     lane: str = ""
-    expected_version: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

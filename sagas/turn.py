@@ -195,7 +195,6 @@ class Turn:
             correlation_id=asked.correlation_id,
             causation_id=str(asked.cause),
             led_by=self._saga,
-            expected_version=asked.expected_version,
         )
         for pause_s in (*tools.pauses_s, None):
             try:

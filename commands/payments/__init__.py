@@ -2,8 +2,10 @@
 
 from commands.payments.commands import (
     AuthorisePayment,
+    CaptureAsKnown,
     CapturePayment,
     ExpireAuthorisation,
+    RefundAsKnown,
     RefundPayment,
     SettlePayment,
     VoidPayment,
@@ -15,11 +17,13 @@ from commands.payments.steps import HANDLERS
 __all__ = [
     "HANDLERS",
     "AuthorisePayment",
+    "CaptureAsKnown",
     "CapturePayment",
     "ExpireAuthorisation",
     "Gateway",
     "GatewayTimeout",
     "GatewayUnavailable",
+    "RefundAsKnown",
     "RefundPayment",
     "SettlePayment",
     "Till",

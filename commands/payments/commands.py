@@ -15,6 +15,9 @@ Token = Annotated[str, StringConstraints(pattern=r"^[\x21-\x7e]{1,255}$")]
 
 Method = Literal["card"]
 
+Version = Annotated[int, Field(strict=True, ge=0)]
+"""That of the payment's stream."""
+
 
 class Holder(BaseModel):
     """Whom the card belongs to: a pseudonym, under which the name is sealed."""
@@ -70,6 +73,14 @@ class CapturePayment(PaymentCommand):
     amount: AmountText
 
 
+class CaptureAsKnown(CapturePayment):
+    """The same of a payment to which nobody has done more than is known, for those who work amounts out."""
+
+    TOPIC = "payments.capture_as_known"
+
+    version: Version
+
+
 class VoidPayment(PaymentCommand):
     """Have the gateway release what it holds and has not taken."""
 
@@ -87,6 +98,14 @@ class RefundPayment(PaymentCommand):
     id: UUID
     amount: AmountText
     reason: Reason
+
+
+class RefundAsKnown(RefundPayment):
+    """The same of a payment to which nobody has done more than is known."""
+
+    TOPIC = "payments.refund_as_known"
+
+    version: Version
 
 
 class ExpireAuthorisation(PaymentCommand):

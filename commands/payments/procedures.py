@@ -16,7 +16,9 @@ from uuid import UUID, uuid5
 from commands.bus import Answer, Command, Context, Desk, Procedure
 from commands.payments.commands import (
     AuthorisePayment,
+    CaptureAsKnown,
     CapturePayment,
+    RefundAsKnown,
     RefundPayment,
     SettlePayment,
     VoidPayment,
@@ -52,8 +54,10 @@ class Till:
         return {
             AuthorisePayment: self.authorise,
             CapturePayment: self.capture,
+            CaptureAsKnown: self.capture_as_known,
             VoidPayment: self.void,
             RefundPayment: self.refund,
+            RefundAsKnown: self.refund_as_known,
             SettlePayment: self.settle,
         }
 
@@ -86,6 +90,15 @@ class Till:
         operation = _operation(command.id, context)
         return await self._done(RequestCapture(**command.model_dump(), operation=operation), desk)
 
+    async def capture_as_known(self, command: CaptureAsKnown, context: Context, desk: Desk) -> Answer:
+        """The same, if the payment is at this version.
+
+        Raises:
+            VersionMismatch: it is not.
+        """
+        capture = CapturePayment(id=command.id, amount=command.amount)
+        return await self.capture(capture, context, desk.only_at(command.version))
+
     async def void(self, command: VoidPayment, context: Context, desk: Desk) -> Answer:
         """Have what is held released. It may be asked for while the authorisation is pending.
 
@@ -105,6 +118,15 @@ class Till:
         """
         operation = _operation(command.id, context)
         return await self._done(RequestRefund(**command.model_dump(), operation=operation), desk)
+
+    async def refund_as_known(self, command: RefundAsKnown, context: Context, desk: Desk) -> Answer:
+        """The same, if the payment is at this version.
+
+        Raises:
+            VersionMismatch: it is not.
+        """
+        refund = RefundPayment(id=command.id, amount=command.amount, reason=command.reason)
+        return await self.refund(refund, context, desk.only_at(command.version))
 
     async def settle(self, command: SettlePayment, _context: Context, desk: Desk) -> Answer:
         """Have every pending operation ended, then record what happened at the gateway besides.

@@ -5,9 +5,9 @@ from typing import Any, Final
 
 from commands.payments import (
     AuthorisePayment,
-    CapturePayment,
+    CaptureAsKnown,
     ExpireAuthorisation,
-    RefundPayment,
+    RefundAsKnown,
     VoidPayment,
 )
 from domain.payments.payment import Payment
@@ -210,17 +210,8 @@ def authorising(memory: OrderMemory) -> OrderMemory:
     return memory.with_paid(memory.paid(payment).but(number=number)).but(at_payment=payment)
 
 
-def _at(memory: OrderMemory, paid: Paid, name: str, command: Any, *, only_as_known: bool = False) -> Next:
-    """A step about a payment. `only_as_known`: what is asked for is right only if nobody has done more to it
-    than is known here.
-    """
-    step = Step(
-        name,
-        command,
-        look=(Payment, paid.payment_id),
-        lane=LANE,
-        expected_version=paid.version if only_as_known else None,
-    )
+def _at(memory: OrderMemory, paid: Paid, name: str, command: Any) -> Next:
+    step = Step(name, command, look=(Payment, paid.payment_id), lane=LANE)
     return memory.but(at_payment=paid.payment_id), step
 
 
@@ -262,8 +253,8 @@ def _captured(memory: OrderMemory) -> Next:
     if due <= 0 or hold is None:
         return memory, None
     amount = min(due, hold.held)
-    command = CapturePayment(id=hold.payment_id, amount=text(amount))
-    return _at(memory, hold, CAPTURE, command, only_as_known=True)
+    command = CaptureAsKnown(id=hold.payment_id, amount=text(amount), version=hold.version)
+    return _at(memory, hold, CAPTURE, command)
 
 
 def _refunded(memory: OrderMemory) -> Next:
@@ -273,8 +264,9 @@ def _refunded(memory: OrderMemory) -> Next:
     if paid is None or not memory.refund_left:
         return memory, None
     amount = min(memory.refund_left, paid.captured - paid.refunded)
-    command = RefundPayment(id=paid.payment_id, amount=text(amount), reason=f"order is {memory.standing}")
-    return _at(memory, paid, REFUND, command, only_as_known=True)
+    why = f"order is {memory.standing}"
+    command = RefundAsKnown(id=paid.payment_id, amount=text(amount), reason=why, version=paid.version)
+    return _at(memory, paid, REFUND, command)
 
 
 def _held(memory: OrderMemory) -> Next:

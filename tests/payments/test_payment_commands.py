@@ -8,12 +8,15 @@ import pytest
 from pydantic import ValidationError
 
 from commands.bus import Answer
+from commands.errors import VersionMismatch
 from commands.payments import (
     AuthorisePayment,
+    CaptureAsKnown,
     CapturePayment,
     ExpireAuthorisation,
     GatewayTimeout,
     GatewayUnavailable,
+    RefundAsKnown,
     RefundPayment,
     SettlePayment,
     Till,
@@ -245,6 +248,22 @@ async def test_a_void_has_nothing_to_do_when_the_authorisation_turns_out_decline
     assert answer.extra == {"outcome": "approved"}
     assert (await the_payment(company)).status is PaymentStatus.DECLINED
     assert bank.kinds == ["authorise"]
+
+
+async def test_what_is_for_a_payment_as_it_is_known_is_for_no_other(company: Company, bank: Bank) -> None:
+    payment = payment_id(company.tenant, ORDER, 1)
+    known = (await company.execute(AUTHORISE)).version
+    await company.execute(CapturePayment(id=payment, amount="20.00"))
+    with pytest.raises(VersionMismatch):
+        await company.execute(CaptureAsKnown(id=payment, amount="40.00", version=known))
+    known = (await the_payment(company)).version
+    known = (await company.execute(CaptureAsKnown(id=payment, amount="40.00", version=known))).version
+    await company.execute(RefundPayment(id=payment, amount="5.00", reason="goodwill"))
+    with pytest.raises(VersionMismatch):
+        await company.execute(RefundAsKnown(id=payment, amount="50.00", reason="late", version=known))
+    known = (await the_payment(company)).version
+    await company.execute(RefundAsKnown(id=payment, amount="50.00", reason="late", version=known))
+    assert (bank.total(OperationKind.CAPTURE), bank.total(OperationKind.REFUND)) == (D(60), D(55))
 
 
 async def test_a_void_forestalls_an_authorisation_that_was_not_had(company: Company, bank: Bank) -> None:
