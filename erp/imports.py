@@ -133,14 +133,21 @@ async def import_rows(operator: Operator, kind: "Kind", source: Iterable[str]) -
         for row in kind.read(source):
             in_flight.append(asyncio.create_task(_import_row(operator, row, kind.name)))
             if len(in_flight) >= kind.rows_at_once:
-                yield await in_flight.popleft()
+                yield await _first(in_flight)
         while in_flight:
-            yield await in_flight.popleft()
+            yield await _first(in_flight)
     finally:
         for task in in_flight:
             task.cancel()
         # Waited for before the store is closed under them; what became of them, the next import will see.
         await asyncio.gather(*in_flight, return_exceptions=True)
+
+
+async def _first(in_flight: "deque[asyncio.Task[Outcome]]") -> Outcome:
+    # Not `await in_flight[0]`: who is told to end would tell the row, which may have its answer just then and
+    # forget it.
+    await asyncio.wait({in_flight[0]})
+    return in_flight.popleft().result()
 
 
 async def _import_row(operator: Operator, row: Row, kind: str) -> Outcome:
