@@ -29,6 +29,7 @@ from projections.clickhouse import UNKNOWN_TABLE, ClickHouse, ReadSideDown, Stat
 from projections.declaration import Projection, ProjectionQuery, table_of
 
 _LOOK_EVERY_S: Final = 0.01
+_SETTLED_EVERY_S: Final = 0.1
 _TABLES_TRIED_MAX: Final = 3
 # To look costs a fifth of a trial balance, and rows are lost with a restart if ever.
 _PROVEN_FOR_S: Final = 10.0
@@ -68,6 +69,10 @@ class Lagging(Exception):
 
 class ServerRestarted(ReadSideDown):
     """Nobody knows whether ClickHouse still has what it had."""
+
+
+class NotSettled(ReadSideDown):
+    """Nobody knows yet whether ClickHouse has what it had before it was started."""
 
 
 class Store(Protocol):
@@ -263,11 +268,12 @@ class ReadSide:
         wait_s: float,
         **parameters: Any,
     ) -> Answered:
+        give_up_at = asyncio.get_running_loop().time() + wait_s
         for spare in reversed(range(_TABLES_TRIED_MAX)):
             standing = await self.standing(
                 query.reads, min_position=min_position, known_at=known_at, wait_s=wait_s
             )
-            proof = await self._proven(standing.tables.values())
+            proof = await self._proven(standing.tables.values(), give_up_at)
             view = View(self._clickhouse, tenant, standing, proof)
             try:
                 answer, discarded = await asyncio.gather(
@@ -334,18 +340,28 @@ class ReadSide:
         except TimeoutError:
             raise Lagging(_least(await self._serving(), names)) from None
 
-    async def _proven(self, tables: Collection[Table]) -> Proof:
+    async def _proven(self, tables: Collection[Table], give_up_at: float = 0) -> Proof:
         """That ClickHouse has what it should have, and that these tables are in it; looked at now and then.
+        Until `give_up_at` it is waited for that the projector has looked first.
 
         Raises:
             ReadSideDown: it has not, or is not the one that they are in, or cannot be reached.
         """
         proof, now = self._proof, asyncio.get_running_loop().time()
         if proof is None or now >= proof.good_until_s or not proof.is_of(tables):
-            proof = self._proof = await self._look()
+            proof = self._proof = await self._settled(give_up_at)
         if not proof.is_of(tables):
             raise ReadSideDown(_LOST)
         return proof
+
+    async def _settled(self, give_up_at: float) -> Proof:
+        while True:
+            try:
+                return await self._look()
+            except NotSettled:
+                if asyncio.get_running_loop().time() >= give_up_at:
+                    raise
+                await asyncio.sleep(_SETTLED_EVERY_S)
 
     async def _look(self) -> Proof:
         before, self._proof = self._proof, None
@@ -359,7 +375,7 @@ class ReadSide:
         if last < farthest:
             raise ReadSideDown(_LOST)
         if not is_settled:
-            raise ReadSideDown(_NOT_SETTLED)
+            raise NotSettled(_NOT_SETTLED)
         is_same_run = (
             before is not None and before.instance == instance and uptime_s >= before.uptime_by(asked_at)
         )
