@@ -2,6 +2,7 @@
 run on it.
 """
 
+import signal
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +17,11 @@ import pytest
 if TYPE_CHECKING:
     from tests.kafka.apache import ApacheKafka
     from tests.kafka.broker import Broker
+
+
+# Tests in the background of a shell have SIGINT ignored, and so would every process that they start.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @contextmanager
